@@ -1,0 +1,206 @@
+"""Every configuration key, typed and explained: the one tree that train.py, retrain.py and test.py share.
+
+Attributes are lower case in Python (`config.search.board.size`) and upper case in YAML and on the command line
+(`SEARCH.BOARD.SIZE=10`). The tree is frozen; a component takes its own slice of it, never the whole.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A frozen group of keys; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=str.upper, validate_default=True)
+
+
+class Augment(Section):
+    """Training-time augmentation. `CROP_PADDING` serves small images, `SCALE` and `RATIO` large ones."""
+
+    flip: Probability = Field(0.5, description="probability of a horizontal flip")
+    crop_padding: Count = Field(0, description="pad by this many pixels and crop back at random; 0: no padded crop")
+    scale: tuple[float, float] | None = Field(
+        (0.08, 1.0), description="area range of the random resized crop; null: no resized crop"
+    )
+    ratio: tuple[float, float] = Field((0.75, 1.3333333), description="aspect range of the random resized crop")
+    color_jitter: NonNegative = Field(0.4, description="brightness, contrast and saturation jitter (image folders)")
+    policy: str = Field("", description="timm's auto-augment policy, such as rand-m9-mstd0.5 (image folders); '': none")
+    erasing: Probability = Field(0.0, description="probability of random erasing")
+    mixup: NonNegative = Field(0.0, description="mixup alpha; 0: off")
+    cutmix: NonNegative = Field(0.0, description="cutmix alpha; 0: off")
+
+
+class Data(Section):
+    """Images on disk and how they become batches."""
+
+    name: Literal["image_folder", "cifar10", "cifar100", "fashion_mnist", "digits"] = Field(
+        "image_folder", description="image_folder reads PATH/train/<class>/* and PATH/val or PATH/test"
+    )
+    path: str = Field("./data/imagenet", description="folder of the data set (digits needs none)")
+    image_size: Annotated[int, Field(ge=8)] | None = Field(
+        None, description="height and width in pixels; null: the resolution of the space or of the selected network"
+    )
+    loader: Literal["auto", "resident", "workers"] = Field(
+        "auto",
+        description="resident: decoded once, kept and augmented on the device; workers: DataLoader processes; "
+        "auto: resident for the small named sets, workers for image folders",
+    )
+    workers: Count = Field(4, description="DataLoader processes for each rank; 0: load in the main process")
+    search_fraction: Fraction = Field(
+        0.1, description="share of the training images held out, by SEED, as the search split"
+    )
+    mean: tuple[float, ...] | None = Field(None, description="channel means in [0, 1]; null: the data set's own")
+    std: tuple[float, ...] | None = Field(None, description="channel deviations in [0, 1]; null: the data set's own")
+    interpolation: Literal["bilinear", "bicubic"] = Field("bicubic", description="resizing filter")
+    crop_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.875, description="evaluation keeps this central share of each side after resizing (image folders)"
+    )
+    augment: Augment = Field(default_factory=Augment, description="training-time augmentation")
+
+
+class Train(Section):
+    """How weights are trained: the supernet's in train.py, the network's in retrain.py."""
+
+    epochs: Positive = Field(120, description="passes over the train split")
+    steps_per_epoch: Positive | None = Field(None, description="stop each epoch after this many steps; null: all")
+    batch_size: Positive = Field(128, description="images in a step on each process")
+    evaluation_batch_size: Positive = Field(256, description="images in an evaluation batch on each process")
+    optimizer: Literal["sgd", "rmsproptf", "adamw"] = Field("sgd", description="sgd is Nesterov's; all from timm or torch")
+    lr: Annotated[float, Field(gt=0.0)] = Field(1.0, description="peak learning rate, for the whole global batch")
+    momentum: Fraction = Field(0.9, description="momentum of sgd and rmsproptf")
+    eps: Annotated[float, Field(gt=0.0)] = Field(1e-3, description="epsilon of rmsproptf and adamw")
+    weight_decay: NonNegative = Field(1e-4, description="decay of weights; batch norm and biases have none")
+    schedule: Literal["linear", "cosine", "step", "constant"] = Field("linear", description="shape of the decay")
+    min_lr: NonNegative = Field(0.0, description="learning rate at the last step (linear and cosine)")
+    warmup_epochs: NonNegative = Field(0.0, description="epochs of linear warm-up; fractions are allowed")
+    warmup_lr: NonNegative = Field(1e-6, description="learning rate at the first step of the warm-up")
+    decay_epochs: Annotated[float, Field(gt=0.0)] = Field(2.4, description="step schedule: epochs between two decays")
+    decay_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.973, description="step schedule: factor of a decay")
+    label_smoothing: Fraction = Field(0.1, description="label smoothing of the cross entropy")
+    clip_gradient: NonNegative = Field(0.0, description="largest gradient norm; 0: no clipping")
+    ema_decay: Fraction = Field(0.0, description="decay of the averaged weights (retrain.py); 0: none are kept")
+    dropout: Fraction = Field(0.0, description="dropout before the classifier (retrain.py)")
+    drop_path: Fraction = Field(0.0, description="stochastic depth of the last block, linear from 0 (retrain.py)")
+    inherit: str = Field(
+        "", description="retrain.py starts from the weights of this supernet: a checkpoint or the folder of a search"
+    )
+
+
+class Supernet(Section):
+    """What is searched and how weights are shared."""
+
+    space: str = Field("cream", description="a space's name (configs/spaces) or the path of your own YAML file")
+    encoding: Literal["superkernel", "separate"] = Field(
+        "superkernel",
+        description="superkernel: the largest kernel and expansion hold the smaller (Single-Path NAS); "
+        "separate: each operation has its own weights (Cream)",
+    )
+
+
+class Board(Section):
+    """Cream's board of prioritized paths."""
+
+    size: Positive = Field(10, description="paths on the board")
+    gap: NonNegative = Field(
+        5.0, description="points of accuracy by which a costlier path must beat the worst entry to replace it"
+    )
+    interval: Positive = Field(200, description="steps between two updates")
+    candidates: Positive = Field(2, description="most recently trained paths that are measured at an update")
+    images: Positive = Field(2048, description="held-out images (search split) that an accuracy is measured on")
+    recalibration_images: Positive = Field(2048, description="train images that batch norm is recalibrated on")
+
+
+class Matching(Section):
+    """Cream's meta matching network: which board entry teaches the present path, and how strongly."""
+
+    interval: Positive = Field(200, description="steps between two updates of the matching network")
+    slice: Positive = Field(4, description="images kept with each board entry, on which paths are compared")
+    lr: Annotated[float, Field(gt=0.0)] = Field(1e-4, description="learning rate of the matching network (Adam)")
+
+
+class Search(Section):
+    """How the supernet is trained."""
+
+    strategy: Literal["uniform", "prioritized"] = Field(
+        "prioritized", description="uniform: one path a step; prioritized: Cream's distillation from a board of paths"
+    )
+    distillation_epoch: Count = Field(20, description="first epoch (from 0) in which board paths teach")
+    board: Board = Field(default_factory=Board, description="the board of prioritized paths")
+    matching: Matching = Field(default_factory=Matching, description="the meta matching network")
+
+
+class Picker(Section):
+    """How the winners are chosen from the trained supernet."""
+
+    name: Literal["board", "evolution", "random", "exhaustive"] = Field(
+        "evolution", description="evolution is seeded by the board; exhaustive measures every path of the window"
+    )
+    evaluations: Positive = Field(1000, description="architectures measured (exhaustive: refused if more are needed)")
+    population: Positive = Field(50, description="evolution: parents kept")
+    mutation: Probability = Field(0.1, description="evolution: probability of re-drawing each layer")
+    crossover: Probability = Field(0.5, description="evolution: share of children that have two parents")
+    images: Positive | None = Field(None, description="images of the search split for a score; null: all")
+    recalibration_images: Positive = Field(4096, description="train images that batch norm is recalibrated on")
+    keep: Positive = Field(10, description="ranked architectures written to pick.json")
+
+
+class Runtime(Section):
+    """Device, precision, logging and checkpoints."""
+
+    device: Literal["auto", "cpu", "cuda", "npu"] = Field("auto", description="auto: the accelerator, else the cpu")
+    precision: Literal["O0", "O1"] = Field("O0", description="O0: fp32; O1: autocast with a scaled loss")
+    dtype: Literal["float16", "bfloat16"] = Field("bfloat16", description="half precision type of O1")
+    channels_last: bool = Field(True, description="channels-last memory format where the device has it (cpu, cuda)")
+    threads: Count = Field(0, description="cpu threads of each process; 0: cores divided by the processes of the machine")
+    deterministic: bool = Field(False, description="refuse operations that are not reproducible on the device")
+    timeout_minutes: Annotated[float, Field(gt=0.0)] = Field(30.0, description="longest wait for another process")
+    log_interval: Positive = Field(50, description="steps between two log lines and records")
+    checkpoint_interval: Count = Field(0, description="steps between two checkpoints; 0: one at the end of each epoch")
+    keep_checkpoints: Positive = Field(2, description="newest checkpoints kept, beside the best")
+
+
+class Config(Section):
+    """The whole configuration of a job."""
+
+    seed: Count = Field(0, description="everything random derives from it")
+    save_path: str = Field("./output", description="run folder, made if missing")
+    resume_path: str = Field(
+        "",
+        description="train.py, retrain.py: checkpoint or run folder to continue; 'auto' continues SAVE_PATH if it holds "
+        "a run, else starts. test.py: the weights to test",
+    )
+    flops_minimum: NonNegative = Field(0, description="smallest cost of a path, in millions of MACs, inclusive")
+    flops_maximum: NonNegative = Field(600, description="largest cost of a path, in millions of MACs, inclusive")
+    model_selection: int | str = Field(
+        -1,
+        description="the network of retrain.py and test.py: 14, 43, 112, 114, 287, 481, 604 (Cream), spnasnet_100, "
+        "nasbench_macro/<digits>, or -1: INPUT_ARCH",
+    )
+    input_arch: list[list[int]] | str | None = Field(
+        None,
+        description="architecture where MODEL_SELECTION is -1: a nested list of SUPERNET.SPACE, its text form, "
+        "or a pick.json (its best; pick.json#2 its third)",
+    )
+    data: Data = Field(default_factory=Data, description="the data set")
+    supernet: Supernet = Field(default_factory=Supernet, description="space and encoding")
+    train: Train = Field(default_factory=Train, description="training of weights")
+    search: Search = Field(default_factory=Search, description="supernet strategy")
+    picker: Picker = Field(default_factory=Picker, description="choice of the winners")
+    runtime: Runtime = Field(default_factory=Runtime, description="device, precision, checkpoints")
+
+    @model_validator(mode="after")
+    def _check_window(self) -> Config:
+        if self.flops_minimum > self.flops_maximum:
+            raise ValueError(
+                f"FLOPS_MINIMUM {self.flops_minimum} is above FLOPS_MAXIMUM {self.flops_maximum}; exchange them"
+            )
+        return self
