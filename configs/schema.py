@@ -185,7 +185,7 @@ class Config(Section):
         description="the network of retrain.py and test.py: 14, 43, 112, 114, 287, 481, 604 (Cream), spnasnet_100, "
         "nasbench_macro/<digits>, or -1: INPUT_ARCH",
     )
-    input_arch: list[list[int]] | str | None = Field(
+    input_arch: list[list[int]] | str | int | None = Field(
         None,
         description="architecture where MODEL_SELECTION is -1: a nested list of SUPERNET.SPACE, its text form, "
         "or a pick.json (its best; pick.json#2 its third)",

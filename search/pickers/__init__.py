@@ -1,0 +1,35 @@
+"""Ways of choosing from a trained supernet, by the names of PICKER.NAME."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from configs.schema import Picker as PickerConfig
+from runtime.seeds import make_generator
+from search.pickers.evolution import EvolutionPicker
+from search.pickers.listing import board_picker, exhaustive_picker, random_picker
+from search.pickers.picker import Picker, PickerError
+from search.scores import Scored
+from supernet.window import FlopsWindow
+
+__all__ = ["Picker", "PickerError", "build_picker"]
+
+
+def build_picker(config: PickerConfig, window: FlopsWindow, seed: int, prioritized: Sequence[Scored] = ()) -> Picker:
+    """The configured picker.
+
+    Args:
+        prioritized: paths that training found good, best first.
+
+    Raises:
+        PickerError: the picker cannot work on this window.
+    """
+    match config.name:
+        case "evolution":
+            return EvolutionPicker(config, window, seed, prioritized)
+        case "random":
+            return random_picker(window, config.evaluations, make_generator(seed, "random picker"))
+        case "exhaustive":
+            return exhaustive_picker(window, config.evaluations)
+        case "board":
+            return board_picker(prioritized)

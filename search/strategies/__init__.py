@@ -1,0 +1,31 @@
+"""Ways of training a supernet, by the names of SEARCH.STRATEGY."""
+
+from __future__ import annotations
+
+
+from configs.schema import Search
+from search.objective import SupernetObjective
+from search.strategies.prioritized import PrioritizedStrategy
+from search.strategies.strategy import Position, Strategy
+from search.strategies.uniform import UniformStrategy
+from runtime.world import World
+from supernet.networks.path_supernet import PathSupernet
+
+
+__all__ = ["Position", "Strategy", "build_strategy"]
+
+
+def build_strategy(
+    config: Search,
+    supernet: PathSupernet,
+    objective: SupernetObjective,
+    label_smoothing: float,
+    seed: int,
+    world: World,
+) -> Strategy:
+    """The configured strategy; `objective` measures board paths on the search split."""
+    match config.strategy:
+        case "uniform":
+            return UniformStrategy(supernet, label_smoothing)
+        case "prioritized":
+            return PrioritizedStrategy(config, supernet, objective, label_smoothing, seed, world)

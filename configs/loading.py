@@ -1,0 +1,140 @@
+"""From a YAML file and command-line overrides to the frozen `Config`, or to one error that lists all that is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from configs.documents import Entry, format_document, read_file, read_overrides
+from configs.errors import ConfigError
+from configs.keys import children, format_help, known_keys, known_sections, nearest
+from configs.schema import Config
+
+RECIPES = Path(__file__).resolve().parent
+
+
+def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
+    """The configuration that a script's command line asks for.
+
+    `job` (train, retrain or test) names the recipe that is read where `--cfg` is not given. `--help` and
+    `--print-config` print (the first process only) and exit with status 0. The environment's LOCAL_RANK is set from
+    `--local-rank` where a launcher passes only that.
+
+    Raises:
+        ConfigError: an argument, the file or an override is wrong.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--cfg", type=Path, default=_shorten(RECIPES / f"{job}.yaml"))
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--print-config", action="store_true")
+    parser.add_argument("--local-rank", "--local_rank", type=int)
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_intermixed_args(arguments)
+    if options.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    if options.help:
+        _print_and_exit(format_help(job))
+    config = load_config(options.cfg, options.overrides)
+    if options.print_config:
+        _print_and_exit(dump_config(config))
+    return config
+
+
+def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
+    """The schema's defaults, changed by a YAML file (None: no file), then by `KEY.SUB=VALUE` overrides.
+
+    Raises:
+        ConfigError: every problem at once, one a line.
+    """
+    problems: list[str] = []
+    entries = read_file(_existing(Path(path)), problems) if path is not None else {}
+    entries |= read_overrides(overrides, problems)
+    known = {key: entry for key, entry in entries.items() if key in known_keys()}
+    problems += [problem for key, entry in entries.items() if (problem := _explain_stranger(key, entry))]
+    try:
+        config = Config.model_validate(_nest(known))
+    except ValidationError as error:
+        problems += _explain_invalid(error, known)
+    if problems:
+        raise ConfigError(problems[0] if len(problems) == 1 else _list_problems(problems))
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """YAML text with upper-case keys that `load_config` reads back to an equal configuration."""
+    return format_document(config.model_dump(by_alias=True))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; keys are set as KEY.SUB=VALUE, and --help lists them all")
+
+
+def _print_and_exit(text: str) -> NoReturn:
+    if os.environ.get("RANK", "0") == "0":
+        print(text.rstrip())
+    sys.exit(0)
+
+
+def _shorten(path: Path) -> Path:
+    """The path as a user in the present folder would write it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _existing(path: Path) -> Path:
+    if path.is_file():
+        return path
+    recipes = sorted(_shorten(file) for file in RECIPES.rglob("*.yaml") if "spaces" not in file.parts)
+    raise ConfigError(f"there is no configuration file {path}; recipes: {', '.join(map(str, recipes)) or 'none'}")
+
+
+def _nest(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, entry in entries.items():
+        *sections, name = path.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[name] = entry.value
+    return tree
+
+
+def _explain_stranger(path: str, entry: Entry) -> str | None:
+    """Why an entry is not a known key; None where it is one, or an empty section."""
+    if path in known_keys() or (path in known_sections() and entry.value is None):
+        return None
+    if path in known_sections():
+        return f"{path}: {entry.value!r} ({entry.origin}) is not a section; it has the keys {', '.join(children(path))}"
+    guess = nearest(path)
+    return f"{path}: unknown key ({entry.origin})" + (f"; did you mean {guess}?" if guess else "; see --help")
+
+
+def _explain_invalid(error: ValidationError, entries: Mapping[str, Entry]) -> list[str]:
+    """One message for each wrong key: a union or a list makes pydantic report the same key several times."""
+    messages: dict[str, str] = {}
+    for detail in error.errors():
+        cause = detail.get("ctx", {}).get("error")
+        path = _longest_known(detail["loc"])
+        if path in entries:
+            entry, allowed = entries[path], known_keys()[path].allowed
+            reason = cause or f"allowed: {allowed}"
+            messages.setdefault(path, f"{path}: {entry.value!r} ({entry.origin}) is not allowed; {reason}")
+        else:
+            messages.setdefault(path, str(cause or detail["msg"]))
+    return list(messages.values())
+
+
+def _longest_known(location: tuple[int | str, ...]) -> str:
+    """The configuration key in a pydantic location, which goes on into list positions and union members."""
+    paths = [".".join(map(str, location[:end])) for end in range(len(location), 0, -1)]
+    return next((path for path in paths if path in known_keys()), "")
+
+
+def _list_problems(problems: list[str]) -> str:
+    return "\n  ".join([f"{len(problems)} problems in the configuration:", *problems])

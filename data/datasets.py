@@ -1,0 +1,128 @@
+"""The data sets of DATA.NAME, opened from disk; nothing is ever downloaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torchvision.datasets import CIFAR10, CIFAR100
+
+from configs.errors import DataError
+from configs.schema import Data
+from data.examples import Examples, ImageArray, ImageFiles
+from data.fashion_mnist import CLASSES, read_fashion_mnist
+from data.folders import scan_class_folders
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CIFAR_10: Statistics = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CIFAR_100: Statistics = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+FASHION_MNIST: Statistics = ((0.2860,), (0.3530,))
+DIGITS: Statistics = ((0.3053,), (0.3760,))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: its classes, the training and test examples, and its own channel means and deviations in [0, 1]."""
+
+    classes: tuple[str, ...]
+    train: Examples
+    test: Examples
+    statistics: Statistics
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, else 3."""
+        return len(self.statistics[0])
+
+
+def open_dataset(config: Data) -> Dataset:
+    """Open DATA.NAME at DATA.PATH.
+
+    Raises:
+        DataError: missing, in another layout, damaged, or with splits that disagree on the classes.
+    """
+    path = Path(config.path)
+    if config.name != "digits" and not path.is_dir():
+        raise DataError(f"DATA.PATH {path} does not exist or is no folder; set it to the folder of {config.name}")
+    return _OPENERS[config.name](path)
+
+
+def _open_image_folder(path: Path) -> Dataset:
+    return _open_folders(path, "test" if (path / "test").is_dir() else "val", IMAGENET)
+
+
+def _open_folders(path: Path, test: str, statistics: Statistics) -> Dataset:
+    for split in ("train", test):
+        if not (path / split).is_dir():
+            alternatives = "val nor test" if split == "val" else split
+            raise DataError(
+                f"{path} has no folder {alternatives}; expected {path}/train/<class>/ and {path}/{test}/<class>/"
+            )
+    classes, train = _open_files(path / "train")
+    test_classes, tested = _open_files(path / test)
+    _refuse_other_classes(path, test, set(classes), set(test_classes))
+    return Dataset(classes, train, tested, statistics)
+
+
+def _open_files(folder: Path) -> tuple[tuple[str, ...], ImageFiles]:
+    classes, names, labels = scan_class_folders(folder)
+    return classes, ImageFiles.from_names(folder, names, labels)
+
+
+def _refuse_other_classes(path: Path, test: str, train_classes: set[str], test_classes: set[str]) -> None:
+    differences = {"train": train_classes - test_classes, test: test_classes - train_classes}
+    if any(differences.values()):
+        told = [f"only in {split}: {', '.join(sorted(names)[:10])}" for split, names in differences.items() if names]
+        raise DataError(f"{path}: train and {test} have different classes ({'; '.join(told)}); make them alike")
+
+
+def _open_cifar(path: Path, reader: type[CIFAR10], statistics: Statistics) -> Dataset:
+    if (path / "train").is_dir():
+        return _open_folders(path, "test", statistics)
+    if not (path / reader.base_folder).is_dir():
+        raise DataError(f"{path} has neither {reader.base_folder}/ (torchvision's layout) nor train/<class>/ folders")
+    try:
+        train, test = reader(str(path), train=True), reader(str(path), train=False)
+    except RuntimeError as error:  # a checksum differs; nothing was unpickled then
+        raise DataError(
+            f"{path / reader.base_folder} is incomplete or damaged; unpack {reader.filename} again"
+        ) from error
+    return Dataset(tuple(train.classes), _cifar_array(train), _cifar_array(test), statistics)
+
+
+def _cifar_array(split: CIFAR10) -> ImageArray:
+    return ImageArray(np.ascontiguousarray(split.data), np.array(split.targets, dtype=np.int64))
+
+
+def _open_fashion_mnist(path: Path) -> Dataset:
+    train, test = (_grey_array(*read_fashion_mnist(path, split)) for split in ("train", "test"))
+    return Dataset(CLASSES, train, test, FASHION_MNIST)
+
+
+def _open_digits(path: Path) -> Dataset:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError("the digits data set comes with scikit-learn: `pip install scikit-learn`") from error
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    tested = np.arange(len(pixels)) % 5 == 4
+    train, test = (_grey_array(pixels[part], digits.target[part].astype(np.int64)) for part in (~tested, tested))
+    return Dataset(tuple(map(str, digits.target_names)), train, test, DIGITS)
+
+
+def _grey_array(pixels: np.ndarray, labels: np.ndarray) -> ImageArray:
+    return ImageArray(pixels[..., None], labels)
+
+
+_OPENERS: dict[str, Callable[[Path], Dataset]] = {
+    "image_folder": _open_image_folder,
+    "cifar10": lambda path: _open_cifar(path, CIFAR10, CIFAR_10),
+    "cifar100": lambda path: _open_cifar(path, CIFAR100, CIFAR_100),
+    "fashion_mnist": _open_fashion_mnist,
+    "digits": _open_digits,
+}

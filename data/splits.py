@@ -1,0 +1,91 @@
+"""Which images belong to which split, to which rank, and in which order: pure functions of the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from configs.errors import DataError
+from runtime.seeds import make_generator
+
+
+def stratified_order(labels: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    """A random order of the images in which every prefix holds the classes in proportion.
+
+    With C classes, n_c images of class c and n in all, the first m hold m * n_c / n of class c to within
+    1 + C * n_c / n; exactly, where the classes are equally large and C divides m.
+
+    Args:
+        labels: (N,) int64, the class of each image.
+        generator: drawn from for the order within a class and among classes.
+
+    Returns:
+        (N,) int64, a permutation of 0 … N - 1.
+    """
+    order = torch.randperm(len(labels), generator=generator).numpy()
+    shuffled = labels[order]
+    counts = np.bincount(labels)
+    by_class = np.argsort(shuffled, kind="stable")
+    rank_in_class = np.empty(len(labels))
+    rank_in_class[by_class] = np.arange(len(labels)) - np.repeat(counts.cumsum() - counts, counts)
+    return order[np.argsort((rank_in_class + 0.5) / counts[shuffled], kind="stable")]
+
+
+def split_search(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out `fraction` of the training images, stratified by class: sorted indices (train, search)."""
+    order = stratified_order(labels, make_generator(seed, "search split"))
+    held_out = round(fraction * len(labels))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def take_subset(labels: np.ndarray, limit: int, seed: int, split: str) -> np.ndarray:
+    """Positions of the same `limit` images at each call, classes in proportion."""
+    return stratified_order(labels, make_generator(seed, "subset", split))[:limit]
+
+
+@dataclass(frozen=True)
+class GlobalOrder:
+    """The order of an epoch over all ranks, so that N ranks together see what one rank with N-fold batches sees.
+
+    Step s takes entries s * G … (s + 1) * G of the epoch's permutation, G = batch_size * world_size; each rank has a
+    contiguous slice of it. What is left after the last whole global batch is dropped.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < self.global_batch:
+            raise DataError(
+                f"{self.count} training images are fewer than one global batch of {self.global_batch} "
+                f"({self.batch_size} on each of {self.world_size} processes); lower TRAIN.BATCH_SIZE"
+            )
+
+    @property
+    def global_batch(self) -> int:
+        """Images in a step over all ranks."""
+        return self.batch_size * self.world_size
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        available = self.count // self.global_batch
+        return available if self.limit is None else min(available, self.limit)
+
+    @property
+    def own(self) -> slice:
+        """This rank's part of a global batch."""
+        return slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield (step, this rank's positions (B,) int64) from `first_step` on."""
+        order = torch.randperm(self.count, generator=make_generator(self.seed, "order", epoch))
+        for step in range(first_step, self.steps):
+            yield step, order[step * self.global_batch :][self.own]

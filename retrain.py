@@ -1,0 +1,86 @@
+"""Retrain: train one network, chosen by MODEL_SELECTION or picked by a search.
+
+    python -m torch.distributed.launch --nproc_per_node=8 retrain.py --cfg configs/retrain.yaml
+
+Weights see the train split; the best epoch is chosen on the search split; test.py reads the test split, once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from torch import nn
+
+from configs.loading import parse_arguments
+from configs.schema import Config
+from data.loading import Images, open_images
+from retrain.journal import RetrainJournal
+from retrain.training import NetworkTraining
+from runtime.context import Runtime, start
+from runtime.progress import track
+from runtime.scripts import run
+from runtime.seeds import make_generator
+from supernet.catalog import Selection, select
+from supernet.evaluation import Evaluation, evaluate
+from supernet.weights import inherit_network
+
+
+def main() -> None:
+    """Train epoch by epoch, keep the best."""
+    config = parse_arguments("retrain", sys.argv[1:])
+    with start(config, "retrain") as runtime:
+        selection, images = open_selection(config, runtime)
+        loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
+        network = build_network(config, runtime, selection)
+        training = NetworkTraining(
+            config.train, config.data.augment, network, images.num_classes, runtime.precision, runtime.world, config.seed
+        )
+        journal = RetrainJournal(config, runtime, selection, training, loader.steps)
+        first_epoch, first_step = journal.resume()
+
+        for epoch in range(first_epoch, config.train.epochs):
+            first = first_step if epoch == first_epoch else 0
+            name = f"epoch {epoch + 1}/{config.train.epochs}"
+            batches = loader.epoch(epoch, first)
+            shown = track(batches, loader.steps, name, "steps", runtime.world.is_main, completed=first)
+            for step, (pixels, labels) in enumerate(shown, first):
+                loss = training.step(pixels, labels, epoch * loader.steps + step, loader.steps)
+                journal.after_step(epoch, step, loss)
+            training.synchronize()
+            journal.after_epoch(epoch, evaluate_held_out(config, runtime, images, training))
+        journal.write_result()
+
+
+def open_selection(config: Config, runtime: Runtime) -> tuple[Selection, Images]:
+    """What is trained, fitted to the images, and the images."""
+    selection = select(config.model_selection, config.input_arch, config.supernet.space)
+    images = open_images(config, selection.space.resolution, runtime)
+    runtime.log(f"{images.sizes} images of {images.num_classes} classes, {images.image_size} pixels")
+    return selection.adapted(**images.shape), images
+
+
+def build_network(config: Config, runtime: Runtime, selection: Selection) -> nn.Module:
+    """The network on the device, fresh or with a supernet's weights."""
+    cost = selection.space.cost(selection.architecture)
+    runtime.log(f"{selection.name}: {cost.macs / 1e6:.2f} M MACs, {cost.params:,} parameters")
+    if config.train.inherit:
+        network = inherit_network(config.train.inherit, selection)
+    else:
+        network = selection.space.build_network(selection.architecture, make_generator(config.seed, "network"))
+    network.set_regularization(config.train.dropout, config.train.drop_path)
+    return network.to(runtime.device, memory_format=runtime.memory_format)
+
+
+def evaluate_held_out(
+    config: Config, runtime: Runtime, images: Images, training: NetworkTraining
+) -> Evaluation | None:
+    """Accuracy on the search split; None where no image is held out."""
+    if not images.sizes["search"]:
+        return None
+    with runtime.precision.autocast():
+        batches = images.evaluation("search", config.train.evaluation_batch_size)
+        return evaluate(training.best_network, batches, runtime.world)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,127 @@
+"""Everything of a job that differs between machines, built once by its script."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from configs.errors import CheckpointError, ConfigError
+from configs.loading import dump_config
+from configs.schema import Config
+from runtime.checkpoint import Checkpointer, list_checkpoints
+from runtime.console import make_logger
+from runtime.device import memory_format
+from runtime.environment import describe_environment
+from runtime.files import write_json_atomic, write_text_atomic
+from runtime.precision import Precision
+from runtime.tracking import Tracker
+from runtime.world import World, start_world, stop_world
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device, processes, precision, records and checkpoints of a running job.
+
+    `resume` is what train.py and retrain.py continue from, None for a fresh run: pass it to `checkpointer.load`, then
+    call `tracker.rewind` with the step that was loaded.
+    """
+
+    device: torch.device
+    world: World
+    precision: Precision
+    tracker: Tracker
+    checkpointer: Checkpointer
+    folder: Path
+    logger: logging.Logger
+    memory_format: torch.memory_format
+    resume: Path | None
+
+    def log(self, message: str) -> None:
+        """One line from the main process."""
+        self.logger.info(message)
+
+
+@contextmanager
+def start(config: Config, job: str) -> Iterator[Runtime]:
+    """The runtime of a job (train, retrain or test), with its run folder SAVE_PATH, config.yaml and environment.json.
+
+    After an error the process group is left to `runtime.scripts.run`: closing it would make the other processes fail
+    before this one has told why.
+
+    Raises:
+        ConfigError: SAVE_PATH cannot be written.
+        CheckpointError: RESUME_PATH and SAVE_PATH do not fit together (train and retrain).
+        DeviceError: as `start_world`.
+    """
+    world = start_world(config.runtime)
+    logger = make_logger(world.rank, world.size)
+    resume = None if job == "test" else world.agree(lambda: resume_source(config))
+    folder = world.agree(lambda: _prepare_folder(config, world))
+    fresh = job != "test" and resume is None
+    tracker = Tracker(folder, world.is_main, resume_step=-1 if fresh else None)
+    settings = config.runtime
+    try:
+        yield Runtime(
+            device=world.device,
+            world=world,
+            precision=Precision(settings.precision, settings.dtype, world.device),
+            tracker=tracker,
+            checkpointer=Checkpointer(folder / "checkpoints", settings.keep_checkpoints, world),
+            folder=folder,
+            logger=logger,
+            memory_format=memory_format(world.device, settings.channels_last),
+            resume=resume,
+        )
+    finally:
+        tracker.close()
+    stop_world()
+
+
+def resume_source(config: Config) -> Path | None:
+    """What a training continues from: a checkpoint file, a folder of them, or None for a fresh run.
+
+    A process group that torchrun restarted continues its own run, whatever it was started from.
+
+    Raises:
+        CheckpointError: RESUME_PATH holds no checkpoint, or a new run would mix its checkpoints with SAVE_PATH's.
+    """
+    own = Path(config.save_path) / "checkpoints"
+    occupied = bool(list_checkpoints(own))
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    if occupied and (restarted or config.resume_path == "auto"):
+        return own
+    if config.resume_path in ("", "auto"):
+        if occupied:
+            raise CheckpointError(_explain_occupied(config))
+        return None
+    source = Path(config.resume_path)
+    if not source.exists() or (source.is_dir() and not list_checkpoints(source)):
+        raise CheckpointError(f"RESUME_PATH={source} holds no checkpoint")
+    if occupied and not source.resolve().is_relative_to(Path(config.save_path).resolve()):
+        raise CheckpointError(_explain_occupied(config))
+    return source
+
+
+def _explain_occupied(config: Config) -> str:
+    return (
+        f"SAVE_PATH={config.save_path} already holds the checkpoints of a run: "
+        "RESUME_PATH=auto continues it, another SAVE_PATH starts anew"
+    )
+
+
+def _prepare_folder(config: Config, world: World) -> Path:
+    folder = Path(config.save_path)
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_text_atomic(folder / "config.yaml", dump_config(config))
+        write_json_atomic(folder / "environment.json", describe_environment(world))
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"SAVE_PATH={folder} cannot be written ({reason}); choose another folder") from error
+    return folder

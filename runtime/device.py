@@ -1,0 +1,55 @@
+"""Which device a process computes on."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from configs.errors import DeviceError
+from runtime.npu import configure_npu, make_npu_deterministic
+
+
+def select_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of one process, set as current; to be called before the process group is made.
+
+    `name` is auto (the accelerator if there is one, else the cpu), cpu, cuda or npu.
+
+    Raises:
+        DeviceError: the device is absent, or there are fewer of them than processes.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name == "cpu" or (name == "auto" and accelerator is None):
+        return torch.device("cpu")
+    if accelerator is None or name not in ("auto", accelerator.type):
+        raise DeviceError(_explain_absence(name, accelerator))
+    if accelerator.type == "npu":
+        configure_npu()
+    module = torch.get_device_module(accelerator.type)
+    count = module.device_count()
+    if local_rank >= count:
+        raise DeviceError(
+            f"process {local_rank} (counted from 0) of this machine has no device: it has {count} {accelerator.type} "
+            f"device(s); start at most {count} process(es) here (--nproc_per_node={count}) or use RUNTIME.DEVICE=cpu"
+        )
+    module.set_device(local_rank)
+    return torch.device(accelerator.type, local_rank)
+
+
+def memory_format(device: torch.device, channels_last: bool) -> torch.memory_format:
+    """Channels-last where it is asked for and the device has it; an NPU refuses it."""
+    return torch.channels_last if channels_last and device.type != "npu" else torch.contiguous_format
+
+
+def make_deterministic() -> None:
+    """Refuse operations whose result differs between runs; to be called before the first use of a device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is reproducible only with a fixed workspace
+    make_npu_deterministic()
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def _explain_absence(name: str, accelerator: torch.device | None) -> str:
+    found = accelerator.type if accelerator else "only the cpu"
+    hint = "; an NPU needs torch_npu (requirements-npu.txt) and CANN" if name == "npu" else ""
+    return f"RUNTIME.DEVICE={name}, but torch {torch.__version__} finds {found} here{hint}; use RUNTIME.DEVICE=auto"

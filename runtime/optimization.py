@@ -1,0 +1,79 @@
+"""Optimizers, schedules and gradient reduction, alike for a supernet's path and for a plain network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from timm.optim import RMSpropTF
+from torch import Tensor, nn
+
+from runtime.world import World
+from configs.schema import Train
+
+
+
+def build_optimizer(config: Train, module: nn.Module) -> torch.optim.Optimizer:
+    """The configured optimizer; vectors (batch norm, biases) are not decayed.
+
+    Parameters whose gradient is None are left alone by all of them: neither decay nor momentum moves what is off the path.
+    """
+    groups = [
+        {"params": [p for p in module.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in module.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    match config.optimizer:
+        case "sgd":
+            return torch.optim.SGD(groups, config.lr, config.momentum, nesterov=config.momentum > 0)
+        case "rmsproptf":
+            return RMSpropTF(groups, config.lr, alpha=0.9, eps=config.eps, momentum=config.momentum)
+        case "adamw":
+            return torch.optim.AdamW(groups, config.lr, eps=config.eps)
+
+
+def learning_rate(config: Train, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of global step `step` (from 0): a pure function, so that resuming is exact by construction."""
+    warmup, total = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
+    if step < warmup:
+        return config.warmup_lr + (config.lr - config.warmup_lr) * step / warmup
+    progress = (step - warmup) / max(1.0, total - warmup)
+    match config.schedule:
+        case "linear":
+            return config.lr + (config.min_lr - config.lr) * progress
+        case "cosine":
+            return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "step":
+            return config.lr * config.decay_rate ** math.floor(step / steps_per_epoch / config.decay_epochs)
+        case "constant":
+            return config.lr
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Set the rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = value
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
+    """Average over the ranks the gradients that exist, in one flat all-reduce.
+
+    Parameters without a gradient stay without one. All ranks must have run the same path, so that the same gradients exist.
+    """
+    average_tensors([parameter.grad for parameter in parameters if parameter.grad is not None], world)
+
+
+def average_statistics(module: nn.Module, world: World) -> None:
+    """Average the batch-norm statistics over the ranks, so that all ranks (and the checkpoint) hold the same."""
+    average_tensors([buffer for buffer in module.buffers() if buffer.is_floating_point()], world)
+
+
+@torch.no_grad()
+def average_tensors(tensors: Sequence[Tensor], world: World) -> None:
+    """Average tensors over the ranks, in place, in one flat all-reduce."""
+    if world.size == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    world.mean(flat)
+    for tensor, average in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+        tensor.copy_(average.view_as(tensor))

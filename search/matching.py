@@ -1,0 +1,111 @@
+"""Cream's meta matching: which prioritized path teaches, how strongly, and how that is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from runtime.optimization import average_tensors
+from search.board import BoardEntry
+from supernet.architecture import Architecture
+from runtime.world import World
+from supernet.networks.path_supernet import PathSupernet, frozen_statistics
+
+
+
+class Teacher(NamedTuple):
+    """A board path chosen as teacher; `strength` is rho in (0, 1), differentiable towards the matching network."""
+
+    architecture: Architecture
+    strength: Tensor
+
+
+class MatchingNetwork(nn.Module):
+    """w_i = M(softmax(student(x_i)) - features_i): a linear map from (slice x classes) to one number (sec. 3.3)."""
+
+    def __init__(self, slice_size: int, classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.linear = nn.Linear(slice_size * classes, 1)
+        bound = (slice_size * classes) ** -0.5
+        with torch.no_grad():
+            self.linear.weight.uniform_(-bound, bound, generator=generator)
+            self.linear.bias.zero_()
+
+    def forward(self, differences: Tensor) -> Tensor:
+        """(entries, slice, classes) -> weights (entries,)."""
+        return self.linear(differences.flatten(1)).squeeze(1)
+
+    def choose(
+        self, supernet: PathSupernet, student: Architecture, entries: Sequence[BoardEntry], world: World
+    ) -> Teacher | None:
+        """The entry with the largest weight and rho = sigmoid of that weight; None if only the student is on the board.
+
+        Weights are averaged over the ranks, so that all choose alike.
+        """
+        images = torch.cat([entry.images for entry in entries])
+        features = torch.stack([entry.features for entry in entries])
+        weights = self(path_softmax(supernet, images, student).view_as(features) - features)
+        ranking = world.mean(weights.detach().clone())
+        others = [number for number, entry in enumerate(entries) if entry.scored.architecture != student]
+        if not others:
+            return None
+        best = max(others, key=ranking.tolist().__getitem__)
+        return Teacher(entries[best].scored.architecture, torch.sigmoid(weights[best]))
+
+
+@torch.no_grad()
+def path_softmax(supernet: PathSupernet, images: Tensor, architecture: Architecture) -> Tensor:
+    """Softmax of a path in training mode, without gradient and without moving batch-norm statistics: (B, classes)."""
+    with frozen_statistics(supernet):
+        return supernet(images, architecture).float().softmax(1)
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor) -> Tensor:
+    """KD = -mean over images of sum softmax(teacher) log softmax(student), T = 1; `teacher` is a softmax."""
+    return -(teacher * logits.log_softmax(1)).sum(1).mean()
+
+
+def matching_gradient(
+    supernet: PathSupernet,
+    student: Architecture,
+    teacher: Teacher,
+    train_images: Tensor,
+    held_out: tuple[Tensor, Tensor],
+    lr: float,
+    world: World,
+) -> Tensor:
+    """d L / d rho of the one-step look-ahead (eq. 7-8): L = CE of theta' on held-out images, theta' = theta - lr rho g.
+
+    g = grad_theta KD on `train_images`, through the whole student path. Since rho enters theta' linearly, the exact
+    derivative is -lr <grad L(theta'), g>: no second-order differentiation is needed.
+
+    Returns:
+        A scalar, equal on all ranks; gradient descent on rho lowers the held-out loss.
+    """
+    names, parameters = zip(*supernet.named_parameters())
+    target = path_softmax(supernet, train_images, teacher.architecture)
+    with frozen_statistics(supernet):
+        inner = distillation_loss(supernet(train_images, student).float(), target)
+        first = _gradients(inner, parameters, world)
+        step = lr * float(teacher.strength.detach())
+        ahead = {
+            name: (p if g is None else p - step * g).detach().requires_grad_()
+            for name, p, g in zip(names, parameters, first)
+        }
+        images, labels = held_out
+        outer = functional.cross_entropy(functional_call(supernet, ahead, (images, student)).float(), labels)
+        second = _gradients(outer, list(ahead.values()), world)
+    products = [torch.sum(a * b) for a, b in zip(first, second) if a is not None and b is not None]
+    return -lr * torch.stack(products).sum()
+
+
+def _gradients(loss: Tensor, parameters: Sequence[Tensor], world: World) -> list[Tensor | None]:
+    """Gradients averaged over the ranks; None off the path."""
+    gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+    average_tensors([gradient for gradient in gradients if gradient is not None], world)
+    return gradients

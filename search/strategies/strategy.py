@@ -1,0 +1,52 @@
+"""What a way of training a supernet offers to train.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from search.scores import Scored
+from supernet.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: epoch, step within it, and steps since the start (all from 0)."""
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+
+    @property
+    def total(self) -> int:
+        """Steps since the start."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+
+class Strategy(Protocol):
+    """Turns a batch and a path into a loss, and keeps what it needs between steps. All of it resumes."""
+
+    def loss(self, images: Tensor, labels: Tensor, path: Architecture, position: Position) -> Tensor:
+        """The loss of one batch (images (B, C, H, W), labels (B,)) on one path."""
+
+    def after_step(self, images: Tensor, paths: Sequence[Architecture], position: Position, lr: float) -> None:
+        """Called after the weights moved; `paths` are this epoch's, one a step."""
+
+    def end_epoch(self) -> None:
+        """Called after the last step of an epoch."""
+
+    @property
+    def prioritized(self) -> list[Scored]:
+        """Paths that training found good, best first: where a picker starts."""
+
+    def metrics(self) -> dict[str, float]:
+        """Values to record, by name."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state, as plain values and tensors."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""

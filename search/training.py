@@ -1,0 +1,84 @@
+"""Training a supernet: one path a step, the same on every rank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from configs.schema import Train
+from runtime.optimization import (
+    average_gradients,
+    average_statistics,
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
+from runtime.seeds import seed_libraries
+from search.strategies import Position, Strategy
+from supernet.architecture import Architecture
+from runtime.world import World
+from runtime.precision import Precision
+from supernet.networks.path_supernet import PathSupernet
+
+
+
+class SupernetTraining:
+    """The supernet, its optimizer and its strategy: everything that a step changes and a checkpoint keeps."""
+
+    def __init__(
+        self,
+        config: Train,
+        supernet: PathSupernet,
+        strategy: Strategy,
+        precision: Precision,
+        world: World,
+        seed: int,
+    ) -> None:
+        self.config, self.supernet, self.strategy = config, supernet, strategy
+        self.precision, self.world, self.seed = precision, world, seed
+        self.optimizer = build_optimizer(config, supernet)
+
+    def step(self, images: Tensor, labels: Tensor, paths: Sequence[Architecture], position: Position) -> Tensor:
+        """One step, on the epoch's path of this position; the loss, not synchronised with the host."""
+        self.supernet.train()
+        seed_libraries(self.seed, "step", position.total, self.world.rank)
+        lr = learning_rate(self.config, position.total, position.steps_per_epoch)
+        set_learning_rate(self.optimizer, lr)
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.precision.autocast():
+            loss = self.strategy.loss(images, labels, paths[position.step], position)
+        self.precision.backward(loss)
+        average_gradients(self.supernet.parameters(), self.world)
+        self.precision.step(self.optimizer, self.config.clip_gradient)
+        with self.precision.autocast():
+            self.strategy.after_step(images, paths, position, lr)
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimizer, loss scale and the strategy's state; called by all ranks, whose statistics it averages."""
+        average_statistics(self.supernet, self.world)
+        return {
+            "state_dict": self.supernet.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.precision.state_dict(),
+            "strategy": self.strategy.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.supernet.load_state_dict(state["state_dict"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.precision.load_state_dict(state["precision"])
+        self.strategy.load_state_dict(state["strategy"])
+
+
+def operation_frequencies(paths: Sequence[Architecture]) -> dict[str, float]:
+    """Share of each operation index among all blocks of some paths, and their mean depth."""
+    counts = Counter(index for path in paths for stage in path.stages for index in stage)
+    blocks = sum(counts.values())
+    shares = {f"operations/{index}": count / blocks for index, count in sorted(counts.items())}
+    return {**shares, "operations/blocks": blocks / len(paths)}

@@ -1,0 +1,89 @@
+"""The small pieces that every MBConv network is made of."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "swish": nn.SiLU,
+    "hard_swish": nn.Hardswish,
+}
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """The multiple of `divisor` nearest to `value`, at least one of it and never below 90 % of `value`.
+
+    The rounding rule of the MobileNet family (Sandler et al. 2018).
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def activation_layer(name: str) -> nn.Module:
+    """The named activation, in place."""
+    return ACTIVATIONS[name](inplace=True)
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False) -> nn.Conv2d:
+    """A convolution with symmetric padding: (B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride))."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
+
+
+def squeeze_excite(images: Tensor, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor]) -> Tensor:
+    """Scale each channel by a gate computed from all of them (Hu et al. 2018); (weight, bias) pairs of two 1x1 convs.
+
+    ReLU inside, gate relu6(x + 3) / 6, as in Cream's networks.
+    """
+    pooled = images.mean((2, 3), keepdim=True)
+    hidden = functional.relu(functional.conv2d(pooled, *reduce))
+    return images * functional.hardsigmoid(functional.conv2d(hidden, *expand))
+
+
+class SqueezeExcite(nn.Module):
+    """`squeeze_excite` with its own weights: (B, channels, H, W) -> the same."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.conv_reduce = conv(channels, reduced, 1, bias=True)
+        self.conv_expand = conv(reduced, channels, 1, bias=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        reduce, expand = self.conv_reduce, self.conv_expand
+        return squeeze_excite(images, (reduce.weight, reduce.bias), (expand.weight, expand.bias))
+
+
+def drop_path(images: Tensor, rate: float, training: bool) -> Tensor:
+    """Stochastic depth (Huang et al. 2016): zero whole samples with probability `rate`, scale the others up."""
+    if rate == 0.0 or not training:
+        return images
+    keep = images.new_empty((images.shape[0], 1, 1, 1)).bernoulli_(1.0 - rate)
+    return images * keep.div_(1.0 - rate)
+
+
+@torch.no_grad()
+def initialize(module: nn.Module, generator: torch.Generator) -> None:
+    """Cream's initialisation, in place: conv N(0, sqrt(2 / fan_out)), linear U(+-1/sqrt(outputs)), biases 0, BN 1 / 0.
+
+    A module with a method `initialize_weights(generator)` (a superkernel) fills itself.
+    """
+    for part in module.modules():
+        if hasattr(part, "initialize_weights"):
+            part.initialize_weights(generator)
+        elif isinstance(part, nn.Conv2d):
+            fan_out = part.kernel_size[0] * part.kernel_size[1] * part.out_channels // part.groups
+            part.weight.normal_(0.0, math.sqrt(2.0 / fan_out), generator=generator)
+            if part.bias is not None:
+                part.bias.zero_()
+        elif isinstance(part, nn.BatchNorm2d):
+            part.reset_parameters()
+            part.reset_running_stats()
+        elif isinstance(part, nn.Linear):
+            bound = 1.0 / math.sqrt(part.out_features)
+            part.weight.uniform_(-bound, bound, generator=generator)
+            part.bias.zero_()

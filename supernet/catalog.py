@@ -1,0 +1,152 @@
+"""Every name a user may type: spaces, published networks, and what MODEL_SELECTION and INPUT_ARCH select."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from configs.errors import ConfigError
+from supernet.architecture import Architecture
+from supernet.networks.plain import MBConvNetwork
+from supernet.pick import Pick
+from supernet.spaces.mbconv import MBConvSpace
+from supernet.spaces.reading import read_space
+
+SPACES_FOLDER = Path(__file__).parent.parent / "configs" / "spaces"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published network: its space, its architecture as published, and its image size in pixels."""
+
+    space: str
+    architecture: str
+    resolution: int
+
+
+# Cream's lists as the release prints them. MODEL_SELECTION 112 is an alias of 114.
+PUBLISHED: dict[str, Published] = {
+    "14": Published("cream", "[[0],[3],[3,3],[3,3],[3],[3],[0]]", 64),
+    "43": Published("cream", "[[0],[3],[3,1],[3,1],[3,3,3],[3,3],[0]]", 96),
+    "114": Published("cream", "[[0],[3],[3,3],[3,3],[3,3,3],[3,3],[0]]", 160),
+    "287": Published("cream", "[[0],[3],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]", 224),
+    "481": Published("cream", "[[0],[3,4,3,1],[3,2,3,0],[3,3,3,1,1],[3,3,3,3],[3,3,3,3],[0]]", 224),
+    "604": Published("cream", "[[0],[3,3,2,3,3],[3,2,3,2,3],[3,2,3,2,3],[3,3,2,2,3,3],[3,3,2,3,3,3],[0]]", 224),
+    "spnasnet_100": Published("spnas", "[[0],[0,0,0,4],[3,0,0,0],[3,0,0,0],[3,2,2,2],[3,3,3,3],[0]]", 224),
+}
+ALIASES = {"112": "114"}
+# The released child builder ignored the index in a choice stage of one block and took the stage's default; the published
+# checkpoints have those shapes. A newly searched architecture honours its own index.
+ONE_BLOCK_DEFAULTS = {1: 0, 2: 2, 3: 1, 4: 1, 5: 3}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The network that a configuration selects."""
+
+    name: str
+    space: MBConvSpace
+    architecture: Architecture
+
+    def adapted(self, *, channels: int, classes: int, resolution: int) -> Selection:
+        """The same architecture for a data set's channels and classes, at a resolution."""
+        space = self.space.adapted(channels=channels, classes=classes, resolution=resolution)
+        return Selection(self.name, space, self.architecture)
+
+
+def space_names() -> list[str]:
+    """The spaces that come with the project."""
+    return sorted(path.stem for path in SPACES_FOLDER.glob("*.yaml"))
+
+
+def build_space(name_or_path: str) -> MBConvSpace:
+    """A space by its name, or from a YAML file of the user's own.
+
+    Raises:
+        ConfigError: no such name or file; the message lists the names.
+        SpaceError: the file describes no space; the message names the line.
+    """
+    known = SPACES_FOLDER / f"{name_or_path}.yaml"
+    path = known if name_or_path in space_names() else Path(name_or_path)
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no search space {name_or_path!r}: give one of {', '.join(space_names())}, or the path of a YAML file"
+        )
+    return read_space(path)
+
+
+def select(
+    selection: int | str, input_arch: Sequence[Sequence[int]] | str | int | None = None, space: str = "cream"
+) -> Selection:
+    """What MODEL_SELECTION, INPUT_ARCH and SUPERNET.SPACE select.
+
+    Raises:
+        ConfigError: an unknown selection (the known ones are listed), or INPUT_ARCH missing or not wanted.
+        SpaceError: INPUT_ARCH is no architecture of the space.
+    """
+    name = ALIASES.get(str(selection), str(selection))
+    if name == "-1":
+        return _select_input(input_arch, space)
+    if input_arch is not None:
+        raise ConfigError(f"INPUT_ARCH is read only where MODEL_SELECTION is -1; it is {selection}: remove one of the two")
+    if name in PUBLISHED:
+        return _select_published(name)
+    family, _, text = name.partition("/")
+    if family == "nasbench_macro" and text:
+        macro = build_space(family)
+        return Selection(name, macro, macro.parse(text))
+    known = [*PUBLISHED, *ALIASES, "nasbench_macro/<8 digits>", "-1 (with INPUT_ARCH)"]
+    raise ConfigError(f"MODEL_SELECTION {selection!r} is not known; the known ones are {', '.join(known)}")
+
+
+def build_network(
+    selection: int | str, num_classes: int | None = None, generator: torch.Generator | None = None
+) -> MBConvNetwork:
+    """The freshly initialised network of a selection: images (B, channels, H, W) -> logits (B, num_classes)."""
+    chosen = select(selection)
+    classes = num_classes or chosen.space.classes
+    chosen = chosen.adapted(channels=chosen.space.channels, classes=classes, resolution=chosen.space.resolution)
+    return chosen.space.build_network(chosen.architecture, generator)
+
+
+def _select_published(name: str) -> Selection:
+    published = PUBLISHED[name]
+    space = build_space(published.space)
+    space = space.adapted(channels=space.channels, classes=space.classes, resolution=published.resolution)
+    architecture = space.parse(published.architecture)
+    if published.space == "cream":
+        architecture = _as_released(architecture)
+    return Selection(name, space, architecture)
+
+
+def _as_released(architecture: Architecture) -> Architecture:
+    stages = tuple(
+        (ONE_BLOCK_DEFAULTS[number],) if len(stage) == 1 and number in ONE_BLOCK_DEFAULTS else stage
+        for number, stage in enumerate(architecture.stages)
+    )
+    return Architecture(architecture.space, stages)
+
+
+def _select_input(input_arch: Sequence[Sequence[int]] | str | int | None, space_name: str) -> Selection:
+    if input_arch is None:
+        raise ConfigError(
+            "MODEL_SELECTION is -1 but INPUT_ARCH is not set: give a nested list of operation indices, its text, or a pick.json"
+        )
+    if isinstance(input_arch, str) and ".json" in input_arch:
+        return _select_picked(input_arch)
+    space = build_space(space_name)
+    architecture = space.parse(input_arch)
+    return Selection(space.text(architecture), space, architecture)
+
+
+def _select_picked(reference: str) -> Selection:
+    """`pick.json` or `pick.json#2`: the entry at a position, from 0."""
+    path, _, position = reference.partition("#")
+    pick = Pick.read(Path(path))
+    if not (position or "0").isdecimal() or int(position or 0) >= len(pick.architectures):
+        raise ConfigError(f"INPUT_ARCH {reference}: {path} ranks architectures 0 to {len(pick.architectures) - 1}")
+    architecture = pick.architectures[int(position or 0)].architecture
+    return Selection(pick.space.text(architecture), pick.space, architecture)

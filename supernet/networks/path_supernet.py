@@ -1,0 +1,120 @@
+"""The weight-sharing network: every architecture of a space, one path at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from supernet.architecture import Architecture
+from supernet.blocks.mbconv import LayerShape, build_block
+from supernet.blocks.superkernel import SuperBatchNorm, SuperInvertedResidual
+from supernet.networks.plain import NetworkHead, NetworkStem
+
+if TYPE_CHECKING:
+    from supernet.spaces.description import Operation
+    from supernet.spaces.mbconv import MBConvSpace
+
+
+class SeparateLayer(nn.Module):
+    """Each candidate of a layer with weights of its own (Cream)."""
+
+    def __init__(self, operations: dict[int, Operation], shape: LayerShape) -> None:
+        super().__init__()
+        self.candidates = nn.ModuleDict({str(index): build_block(op, shape) for index, op in operations.items()})
+
+    def forward(self, images: Tensor, operation: int) -> Tensor:
+        return self.candidates[str(operation)](images)
+
+    def plain_state(self, operation: int) -> dict[str, Tensor]:
+        """State of the plain block of one operation."""
+        return self.candidates[str(operation)].state_dict()
+
+
+class SuperkernelLayer(nn.Module):
+    """All MBConv candidates of a layer in one superkernel; candidates of another kind have weights of their own."""
+
+    def __init__(self, operations: dict[int, Operation], shape: LayerShape) -> None:
+        super().__init__()
+        mbconv = {index: operation for index, operation in operations.items() if operation.block == "mbconv"}
+        self.superkernel = SuperInvertedResidual(mbconv, shape)
+        self.others = SeparateLayer({index: op for index, op in operations.items() if index not in mbconv}, shape)
+
+    def forward(self, images: Tensor, operation: int) -> Tensor:
+        return self._part(operation)(images, operation)
+
+    def plain_state(self, operation: int) -> dict[str, Tensor]:
+        """State of the plain block of one operation."""
+        return self._part(operation).plain_state(operation)
+
+    def _part(self, operation: int) -> SuperInvertedResidual | SeparateLayer:
+        return self.superkernel if operation in self.superkernel.operations else self.others
+
+
+def _build_layer(encoding: str, operations: dict[int, Operation], shape: LayerShape) -> nn.Module:
+    mbconv = [operation for operation in operations.values() if operation.block == "mbconv"]
+    if encoding == "superkernel" and len(mbconv) > 1:
+        return SuperkernelLayer(operations, shape)
+    return SeparateLayer(operations, shape)
+
+
+class PathSupernet(NetworkStem, NetworkHead):
+    """`supernet(images, architecture)`: (B, channels, H, W) -> logits (B, classes), through one path.
+
+    The architecture is an argument; no module remembers one. Parameters off the path receive no gradient.
+
+    Args:
+        space: what the paths are.
+        encoding: `separate` (each candidate its own weights) or `superkernel` (the largest holds the smaller).
+    """
+
+    def __init__(self, space: MBConvSpace, encoding: str) -> None:
+        super().__init__()
+        description = space.description
+        self.add_stem(description.stem, space.channels)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(_build_layer(encoding, space.choices(number, layer), shape) for layer, shape in enumerate(shapes))
+            for number, shapes in enumerate(space.shapes)
+        )
+        self.add_head(description.head, description.stages[-1].channels, space.classes)
+
+    def forward(self, images: Tensor, architecture: Architecture) -> Tensor:
+        features = self.forward_stem(images)
+        for layer, operation in self._path(architecture):
+            features = layer(features, operation)
+        return self.forward_head(features)
+
+    def _path(self, architecture: Architecture) -> Iterator[tuple[nn.Module, int]]:
+        for layers, chosen in zip(self.stages, architecture.stages):
+            yield from zip(layers, chosen)
+
+    def path_state_dict(self, architecture: Architecture) -> dict[str, Tensor]:
+        """The state_dict of the path's plain network (`MBConvNetwork`), as it is in here."""
+        state = {key: value for key, value in self.state_dict().items() if not key.startswith("stages.")}
+        for number, (layers, chosen) in enumerate(zip(self.stages, architecture.stages)):
+            for position, (layer, operation) in enumerate(zip(layers, chosen)):
+                block = layer.plain_state(operation)
+                state |= {f"blocks.{number}.{position}.{key}": value for key, value in block.items()}
+        return state
+
+
+@contextmanager
+def frozen_statistics(network: nn.Module) -> Iterator[None]:
+    """Within: batch norm in training normalises with the batch's statistics, as always, but does not record them."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | SuperBatchNorm)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+@torch.no_grad()
+def active_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Parameters that the last backward pass reached, in a fixed order: the same on ranks that ran the same path."""
+    return [parameter for parameter in network.parameters() if parameter.grad is not None]

@@ -1,0 +1,73 @@
+"""The result of a search: `pick.json`, ranked architectures that retrain.py takes as INPUT_ARCH."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import ConfigError
+from runtime.files import write_json_atomic
+from supernet.architecture import Architecture
+from supernet.spaces.description import SpaceDescription
+from supernet.spaces.mbconv import MBConvSpace
+from supernet.window import FlopsWindow
+
+
+@dataclass(frozen=True)
+class PickedArchitecture:
+    """One ranked result: accuracy in percent on the search split with inherited weights, exact MACs and parameters."""
+
+    architecture: Architecture
+    accuracy: float
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Ranked architectures of one space, best first. The space travels along, so that the file stands alone."""
+
+    space: MBConvSpace
+    architectures: tuple[PickedArchitecture, ...]
+
+    def write(self, path: Path, window: FlopsWindow, facts: Mapping[str, Any]) -> None:
+        """Write pick.json; `facts` says how it came about (seed, strategy, picker, command, …)."""
+        entries = [
+            {**asdict(entry), "architecture": entry.architecture.to_list(), "text": self.space.text(entry.architecture)}
+            for entry in self.architectures
+        ]
+        write_json_atomic(
+            path,
+            {
+                "space": self.space.name,
+                "resolution": self.space.resolution,
+                "window": {"minimum": window.minimum, "maximum": window.maximum, "count": window.count},
+                **facts,
+                "architectures": entries,
+                "description": self.space.description.model_dump(mode="json"),
+            },
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Pick:
+        """Inverse of `write`.
+
+        Raises:
+            ConfigError: the file is missing or no pick.json.
+        """
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            space = MBConvSpace(SpaceDescription.model_validate(value["description"]))
+            return cls(space, tuple(_read_entry(space, entry) for entry in value["architectures"]))
+        except FileNotFoundError:
+            raise ConfigError(f"INPUT_ARCH names {path}, which is not there") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path} is no pick.json: {error}") from error
+
+
+def _read_entry(space: MBConvSpace, entry: Mapping[str, Any]) -> PickedArchitecture:
+    architecture = space.parse(entry["architecture"])
+    return PickedArchitecture(architecture, entry["accuracy"], entry["macs"], entry["params"])

@@ -1,0 +1,182 @@
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.errors import ConfigError
+from configs.keys import known_keys, nearest
+from configs.loading import dump_config, load_config, parse_arguments
+from configs.schema import Config
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def failure(path: Path | None, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return str(caught.value)
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, "SEED: 3\nTRAIN:\n  LR: 2e-1\n  EPOCHS: 7\nSEARCH:\n")
+    config = load_config(path, ["TRAIN.EPOCHS=9", "TRAIN.EPOCHS=11"])
+    assert (config.seed, config.train.lr, config.train.epochs) == (3, 0.2, 11)
+    assert config.search == Config().search
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "expected"),
+    [
+        ("TRAIN.LR=1e-4", lambda c: c.train.lr, 1e-4),
+        ("TRAIN.LR=.5", lambda c: c.train.lr, 0.5),
+        ("INPUT_ARCH=[[0],[3,3],[0]]", lambda c: c.input_arch, [[0], [3, 3], [0]]),
+        ("INPUT_ARCH=runs/a/pick.json#2", lambda c: c.input_arch, "runs/a/pick.json#2"),
+        ("MODEL_SELECTION=287", lambda c: c.model_selection, 287),
+        ("MODEL_SELECTION=nasbench_macro/01201201", lambda c: c.model_selection, "nasbench_macro/01201201"),
+        ("RESUME_PATH=", lambda c: c.resume_path, ""),
+        ("SAVE_PATH=2026-01-31", lambda c: c.save_path, "2026-01-31"),
+        ("SAVE_PATH=no", lambda c: c.save_path, "no"),
+        ("DATA.PATH=a=b", lambda c: c.data.path, "a=b"),
+        ("DATA.AUGMENT.SCALE=null", lambda c: c.data.augment.scale, None),
+        ("SEARCH.BOARD={SIZE: 4, GAP: 1}", lambda c: (c.search.board.size, c.search.board.gap), (4, 1.0)),
+    ],
+)
+def test_override_values_are_yaml(override, read, expected) -> None:
+    value = read(load_config(None, [override]))
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (
+            "SEARCH:\n  BOARD:\n    SISE: 3\n",
+            ["SEARCH.BOARD.SISE: unknown key", ":3)", "mean SEARCH.BOARD.SIZE?"],
+        ),
+        ("BOARD:\n  SIZE: 3\n", ["BOARD.SIZE: unknown key", ":2)", "mean SEARCH.BOARD.SIZE?"]),
+        ("seed: 3\n", ["seed: unknown key", "mean SEED?"]),
+        ("RUNTIME:\n  DEVICE: gpu\n", ["RUNTIME.DEVICE: 'gpu'", ":2)", "auto | cpu | cuda | npu"]),
+        ("TRAIN: {LR: -1}\n", ["TRAIN.LR: -1", ":1)", "float > 0"]),
+        ("TRAIN: {EPOCHS: many}\n", ["TRAIN.EPOCHS: 'many'", "int >= 1"]),
+        ("INPUT_ARCH: [[0], [a]]\n", ["INPUT_ARCH: [[0], ['a']]", "[[int, …], …] or "]),
+        ("DATA:\n  AUGMENT:\n    SCALE: [0.1]\n", ["DATA.AUGMENT.SCALE: [0.1]", ":3)", "[float, float] or null"]),
+        ("SEARCH: 3\n", ["SEARCH: 3", ":1)", "not a section", "STRATEGY", "BOARD"]),
+        ("SEED: 1\nSEED: 2\n", ["SEED: given twice", ":1", ":2"]),
+        ("SEED: [1\n", ["not valid YAML", "recipe.yaml:2"]),
+        ("SEED: !!python/object/apply:os.getcwd []\n", ["not valid YAML", "recipe.yaml:1", "python"]),
+        ("- SEED\n", ["must hold upper-case keys"]),
+        ("FLOPS_MINIMUM: 700\n", ["FLOPS_MINIMUM 700.0 is above FLOPS_MAXIMUM 600.0; exchange them"]),
+    ],
+)
+def test_a_wrong_file_is_explained_with_its_line(tmp_path: Path, text: str, parts: list[str]) -> None:
+    message = failure(write(tmp_path, text))
+    for part in parts:
+        assert part in message
+    assert "Value error" not in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("TRAIN.EPOCHS", "'TRAIN.EPOCHS' (command line) is not an override; write KEY.SUB=VALUE"),
+        ("=3", "is not an override"),
+        ("TRAIN.LR=[1", "not valid YAML"),
+        ("SERCH.BOARD.SIZE=3", "did you mean SEARCH.BOARD.SIZE?"),
+        ("TRAIN.EPOCHS.X=3", "did you mean TRAIN.EPOCHS?"),
+        ("TRAIN.LR=0", "TRAIN.LR: 0 (command line) is not allowed; allowed: float > 0"),
+    ],
+)
+def test_a_wrong_override_is_explained(override: str, part: str) -> None:
+    assert part in failure(None, override)
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "SEED: -1\nTRAIN: {LR: x, EPOKS: 3}\n")
+    lines = failure(path, "RUNTIME.DEVICE=tpu", "oops").splitlines()
+    assert lines[0] == "5 problems in the configuration:"
+    assert len(lines) == 6
+
+
+def test_a_missing_file_names_the_recipes_there_are() -> None:
+    recipes = [p for p in Path(__file__).parents[2].joinpath("configs").rglob("*.yaml") if "spaces" not in p.parts]
+    message = failure(Path("nowhere.yaml"))
+    assert message.startswith("there is no configuration file nowhere.yaml")
+    assert all(recipe.name in message for recipe in recipes)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.builds(
+        Config,
+        SEED=st.integers(0, 2**40),
+        SAVE_PATH=st.text(st.characters(blacklist_categories=("Cs", "Cc"))),
+        FLOPS_MAXIMUM=st.floats(0, 1e9),
+        INPUT_ARCH=st.none() | st.text("ab:#[]{}0'\"- ") | st.lists(st.lists(st.integers(0, 6))),
+        MODEL_SELECTION=st.integers(-1, 700) | st.text("0123456789e.-/", min_size=1),
+    )
+)
+def test_dumped_yaml_reads_back_to_an_equal_configuration(tmp_path_factory, config: Config) -> None:
+    path = write(tmp_path_factory.getbasetemp(), dump_config(config))
+    assert load_config(path) == config
+
+
+@pytest.mark.parametrize(
+    "text", ["1e5", "no", "2026-01-31", "0120", "1:30", "null", "~", "true", ".5", "<<", "-", "1_000"]
+)
+def test_text_that_looks_like_another_scalar_stays_text(tmp_path: Path, text: str) -> None:
+    config = Config(SAVE_PATH=text)
+    assert load_config(write(tmp_path, dump_config(config))) == config
+    assert yaml.safe_load(dump_config(config))["SAVE_PATH"] == text
+
+
+def test_the_nearest_key_is_a_sibling_before_a_namesake() -> None:
+    assert nearest("PICKER.IMAGE") == "PICKER.IMAGES"
+    assert nearest("SEARCH.MATCHING.SIZE") == "SEARCH.MATCHING.SLICE"
+    assert nearest("MATCHING.INTERVAL") == "SEARCH.MATCHING.INTERVAL"
+    assert nearest("QQQ") is None
+
+
+def test_help_lists_every_key_with_default_and_meaning_in_100_columns(capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments("train", ["--help"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert max(map(len, text.splitlines())) <= 100
+    flat = " ".join(text.split())
+    for key in known_keys().values():
+        assert f"{key.path} ({key.allowed}; default " in flat
+        assert " ".join(key.meaning.split()) in flat
+
+
+def test_print_config_prints_the_merged_yaml(tmp_path: Path, capsys) -> None:
+    path = write(tmp_path, "SEED: 3\n")
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments("train", ["TRAIN.LR=1e-3", "--cfg", str(path), "--print-config", "TRAIN.EPOCHS=2"])
+    merged = yaml.safe_load(capsys.readouterr().out)
+    assert caught.value.code == 0
+    assert (merged["SEED"], merged["TRAIN"]["LR"], merged["TRAIN"]["EPOCHS"]) == (3, 0.001, 2)
+
+
+@pytest.mark.parametrize("option", ["--local-rank=3", "--local_rank=3"])
+def test_local_rank_is_accepted_and_the_environment_wins(tmp_path: Path, monkeypatch, option: str) -> None:
+    path = str(write(tmp_path, "SEED: 3\n"))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert parse_arguments("train", [option, "--cfg", path]).seed == 3
+    assert os.environ["LOCAL_RANK"] == "1"
+    monkeypatch.delenv("LOCAL_RANK")
+    parse_arguments("train", [option, "--cfg", path])
+    assert os.environ["LOCAL_RANK"] == "3"
+
+
+def test_an_unknown_option_says_how_keys_are_set() -> None:
+    with pytest.raises(ConfigError, match=r"--epochs.*KEY\.SUB=VALUE"):
+        parse_arguments("train", ["--epochs", "3"])

@@ -1,0 +1,150 @@
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from configs.errors import CheckpointError
+from runtime.checkpoint import Checkpointer, load_file, save_file, step_name
+from runtime.console import logger
+from runtime.world import World
+
+
+def make(folder: Path, keep: int = 2) -> Checkpointer:
+    return Checkpointer(folder / "checkpoints", keep, World())
+
+
+def names(checkpointer: Checkpointer) -> list[str]:
+    return sorted(path.name for path in checkpointer.folder.iterdir())
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+    checkpointer = make(tmp_path)
+    assert checkpointer.latest() is None
+    checkpointer.save_best({"step": 1})
+    for step in (1, 9, 10, 100):
+        checkpointer.save({"step": step}, step_name(step))
+    assert names(checkpointer) == ["best.pth.tar", step_name(10), step_name(100)]
+    assert checkpointer.latest() == checkpointer.folder / step_name(100)
+    assert checkpointer.load(tmp_path) == checkpointer.load(checkpointer.folder) == {"step": 100}
+    assert checkpointer.load(checkpointer.folder / step_name(10)) == {"step": 10}
+
+
+def test_a_run_that_went_back_drops_what_lay_beyond(tmp_path: Path) -> None:
+    checkpointer = make(tmp_path)
+    for step in (10, 20, 15):
+        checkpointer.save({"step": step}, step_name(step))
+    assert names(checkpointer) == [step_name(10), step_name(15)]
+
+
+def test_only_the_main_process_writes(tmp_path: Path) -> None:
+    checkpointer = Checkpointer(tmp_path / "checkpoints", 2, World(rank=1, size=2))
+    checkpointer.save({"step": 1}, step_name(1))
+    checkpointer.save_best({"step": 1})
+    assert not checkpointer.folder.exists()
+
+
+def test_states_come_back_as_compact_cpu_copies(tmp_path: Path) -> None:
+    model = nn.BatchNorm1d(3)
+    large = torch.arange(100_000.0)
+    state = {
+        "model": model.state_dict(),
+        "view": large[:10],
+        "list": [1, (2.5, None), True, "x"],
+        "numbers": OrderedDict(a=np.float64(0.5), b=np.int64(3)),
+        7: nn.Parameter(torch.ones(2)),
+    }
+    save_file(state, tmp_path / "a.pth.tar")
+    loaded = load_file(tmp_path / "a.pth.tar")
+    model.load_state_dict(loaded["model"])
+    assert torch.equal(loaded["view"], large[:10])
+    assert (tmp_path / "a.pth.tar").stat().st_size < 20_000
+    assert loaded["list"] == [1, (2.5, None), True, "x"]
+    assert loaded["numbers"] == {"a": 0.5, "b": 3}
+    assert type(loaded[7]) is torch.Tensor
+
+
+def test_a_value_that_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"state\['board'\]\[0\] is a Path|PosixPath"):
+        save_file({"board": [tmp_path]}, tmp_path / "a.pth.tar")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crash_between_write_and_rename_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    checkpointer = make(tmp_path)
+    checkpointer.save({"step": 1}, step_name(1))
+    if (child := os.fork()) == 0:  # a real death: no exception handler cleans up
+        monkeypatch.setattr(os, "replace", lambda *_: os._exit(9))
+        checkpointer.save({"step": 2}, step_name(2))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(names(checkpointer)) == 2
+    assert any(name.endswith(".tmp") for name in names(checkpointer))
+    assert checkpointer.load(tmp_path) == {"step": 1}
+    checkpointer.save({"step": 2}, step_name(2))
+    assert names(checkpointer) == [step_name(1), step_name(2)]
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        save_file({}, tmp_path / "a.pth.tar")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 10, 700])
+def test_a_truncated_newest_checkpoint_falls_back_with_a_warning(
+    tmp_path: Path, caplog, monkeypatch, size: int
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    checkpointer = make(tmp_path)
+    for step in (1, 2):
+        checkpointer.save({"step": step, "weights": torch.ones(50)}, step_name(step))
+    newest = checkpointer.folder / step_name(2)
+    newest.write_bytes(newest.read_bytes()[:size])
+    assert checkpointer.load(tmp_path)["step"] == 1
+    assert f"{step_name(2)} cannot be loaded" in caplog.text
+    assert f"going back to {step_name(1)}" in caplog.text
+    with pytest.raises(CheckpointError, match="truncated or not a checkpoint"):
+        checkpointer.load(newest)
+    (checkpointer.folder / step_name(1)).write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match=rf"{step_name(2)}(.|\n)*{step_name(1)}"):
+        checkpointer.load(tmp_path)
+
+
+def test_what_is_not_there_or_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    checkpointer = make(tmp_path)
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        checkpointer.load(tmp_path)
+    with pytest.raises(CheckpointError, match="there is no checkpoint file"):
+        checkpointer.load(tmp_path / "x.pth.tar")
+    torch.save([1], tmp_path / "list.pth.tar")
+    with pytest.raises(CheckpointError, match="holds a list"):
+        load_file(tmp_path / "list.pth.tar")
+
+
+class Hostile:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, legacy: bool) -> None:
+    bomb = {"state_dict": Hostile(tmp_path / "executed")}
+    path = tmp_path / "hostile.pth.tar"
+    torch.save(bomb, path)
+    if legacy:
+        path.write_bytes(pickle.dumps(bomb, protocol=2))
+    with pytest.raises(CheckpointError, match="could run code"):
+        load_file(path)
+    assert not (tmp_path / "executed").exists()

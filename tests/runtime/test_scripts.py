@@ -1,0 +1,62 @@
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from configs.errors import ConfigError, DataError
+from runtime import scripts
+from runtime.scripts import run
+
+
+class Broken(Dataset):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        raise DataError("picture 7 is broken:\nsave it again")
+
+
+def raising(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def finish(main, capsys, rank: int = 0, size: int = 1, monkeypatch=None) -> tuple[int, str]:
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", str(size))
+    monkeypatch.setattr(scripts, "PATIENCE", 0.01)
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    return caught.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "rank", "size", "expected"),
+    [
+        (DataError("bad"), 0, 1, "error: bad\n"),
+        (DataError("bad"), 0, 2, "[rank 0] error: bad\n"),
+        (DataError("bad"), 1, 2, "[rank 1] error: bad\n"),
+        (ConfigError("bad"), 0, 2, "error: bad\n"),
+        (ConfigError("bad"), 1, 2, ""),
+    ],
+)
+def test_an_error_of_the_user_is_one_message(capsys, monkeypatch, error, rank: int, size: int, expected: str) -> None:
+    assert finish(raising(error), capsys, rank, size, monkeypatch) == (1, expected)
+
+
+def test_an_interruption_has_its_status(capsys, monkeypatch) -> None:
+    assert finish(raising(KeyboardInterrupt()), capsys, monkeypatch=monkeypatch) == (130, "")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: print(1 / 0))
+
+
+def test_an_error_in_a_loader_worker_loses_its_traceback(capsys, monkeypatch) -> None:
+    def main() -> None:
+        next(iter(DataLoader(Broken(), num_workers=1)))
+
+    expected = "error: picture 7 is broken:\nsave it again\n"
+    assert finish(main, capsys, monkeypatch=monkeypatch) == (1, expected)

@@ -1,0 +1,133 @@
+"""Search: train one weight-sharing supernet inside a FLOPs window, then pick its best sub-networks.
+
+    python -m torch.distributed.launch --nproc_per_node=8 train.py --cfg configs/train.yaml
+
+Weights see the train split, board and picker scores the search split, nothing the test split. The result is
+SAVE_PATH/pick.json, ranked, which retrain.py takes as INPUT_ARCH.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from configs.loading import parse_arguments
+from configs.schema import Config
+from data.loading import Images, open_images
+from runtime.environment import describe_command
+from runtime.context import Runtime, start
+from runtime.progress import track
+from runtime.scripts import run
+from runtime.seeds import make_generator
+from search.journal import SearchJournal
+from search.objective import SupernetObjective
+from search.pickers import Picker, build_picker
+from search.picking import make_pick, score_all
+from search.scores import ranked
+from search.strategies import Position, build_strategy
+from search.training import SupernetTraining
+from supernet.catalog import build_space
+from supernet.cost import format_millions, macs_from_millions
+from supernet.networks.path_supernet import PathSupernet
+from supernet.spaces.mbconv import MBConvSpace
+from supernet.window import FlopsWindow
+
+
+def main() -> None:
+    """Train, then pick."""
+    config = parse_arguments("train", sys.argv[1:])
+    with start(config, "train") as runtime:
+        space, images = open_space(config, runtime)
+        window = open_window(config, runtime, space)
+        loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
+
+        supernet = space.build_supernet(config.supernet.encoding, make_generator(config.seed, "supernet"))
+        supernet.to(runtime.device, memory_format=runtime.memory_format)
+        measure = partial(build_objective, config, runtime, space, images, supernet)
+        board_objective = measure(config.search.board.recalibration_images, config.search.board.images)
+        strategy = build_strategy(
+            config.search, supernet, board_objective, config.train.label_smoothing, config.seed, runtime.world
+        )
+        training = SupernetTraining(config.train, supernet, strategy, runtime.precision, runtime.world, config.seed)
+        journal = SearchJournal(config, runtime, space, training)
+        resumed = journal.resume(loader.steps)
+
+        for epoch in range(resumed.epoch, config.train.epochs):
+            paths = window.sample(make_generator(config.seed, "paths", epoch), loader.steps)
+            first = resumed.step if epoch == resumed.epoch else 0
+            name = f"epoch {epoch + 1}/{config.train.epochs}"
+            batches = loader.epoch(epoch, first)
+            shown = track(batches, loader.steps, name, "steps", runtime.world.is_main, completed=first)
+            for step, (pixels, labels) in enumerate(shown, first):
+                position = Position(epoch, step, loader.steps)
+                loss = training.step(pixels, labels, paths, position)
+                journal.after_step(position, loss, paths)
+            strategy.end_epoch()
+            journal.log_board(epoch)
+            journal.save(Position(epoch + 1, 0, loader.steps))
+
+        finished = Position(config.train.epochs, 0, loader.steps)
+        objective = measure(config.picker.recalibration_images, config.picker.images)
+        picker = build_picker(config.picker, window, config.seed, strategy.prioritized)
+        picker.load_state_dict(journal.scores)
+        scores = score_all(picker, objective, partial(journal.after_generation, finished))
+        done = len(picker.scores)
+        list(track(scores, picker.total, "picking", "architectures", runtime.world.is_main, completed=done))
+        write_pick(config, runtime, space, window, picker)
+
+
+def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, Images]:
+    """The search space, fitted to the images, and the images."""
+    space = build_space(config.supernet.space)
+    images = open_images(config, space.resolution, runtime)
+    runtime.log(f"{images.sizes} images of {images.num_classes} classes, {images.image_size} pixels")
+    return space.adapted(**images.shape), images
+
+
+def open_window(config: Config, runtime: Runtime, space: MBConvSpace) -> FlopsWindow:
+    """The architectures between FLOPS_MINIMUM and FLOPS_MAXIMUM million MACs."""
+    window = space.window(macs_from_millions(config.flops_minimum), macs_from_millions(config.flops_maximum))
+    bounds = f"[{format_millions(window.minimum)}, {format_millions(window.maximum)}] million MACs"
+    runtime.log(f"{window.count:,} of {space.count:,} architectures of {space.name} lie in {bounds}")
+    return window
+
+
+def build_objective(
+    config: Config,
+    runtime: Runtime,
+    space: MBConvSpace,
+    images: Images,
+    supernet: PathSupernet,
+    recalibration_images: int,
+    held_out_images: int | None,
+) -> SupernetObjective:
+    """Accuracy on (some of) the search split with batch norm recalibrated on some train images."""
+    batches = partial(images.evaluation, batch_size=config.train.evaluation_batch_size, shard=False, keep=True)
+    recalibration = batches("train", limit=recalibration_images)
+    held_out = batches("search", limit=held_out_images)
+    return SupernetObjective(space, supernet, recalibration, held_out, runtime.world, runtime.precision)
+
+
+def write_pick(
+    config: Config, runtime: Runtime, space: MBConvSpace, window: FlopsWindow, picker: Picker
+) -> None:
+    """SAVE_PATH/pick.json, and the ranking in words."""
+    ranking = ranked(picker.scores)[: config.picker.keep]
+    facts = {
+        "seed": config.seed,
+        "encoding": config.supernet.encoding,
+        "strategy": config.search.strategy,
+        "picker": config.picker.name,
+        "evaluated": len(picker.scores),
+        "command": describe_command(),
+    }
+    if runtime.world.is_main:
+        make_pick(space, ranking).write(runtime.folder / "pick.json", window, facts)
+    runtime.log(f"accuracy on the search split of the best of {len(picker.scores)}, in {runtime.folder / 'pick.json'}:")
+    for scored in ranking:
+        cost = f"{scored.macs / 1e6:8.2f} M MACs {scored.params:>12,} parameters"
+        runtime.log(f"{scored.accuracy:6.2f} % {cost}  {space.text(scored.architecture)}")
+
+
+if __name__ == "__main__":
+    run(main)
