@@ -17,6 +17,7 @@ from data.loading import Images, open_images
 from retrain.journal import RetrainJournal
 from retrain.training import NetworkTraining
 from runtime.context import Runtime, start
+from runtime.journal import Position
 from runtime.progress import track
 from runtime.scripts import run
 from runtime.seeds import make_generator
@@ -33,19 +34,25 @@ def main() -> None:
         loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
         network = build_network(config, runtime, selection)
         training = NetworkTraining(
-            config.train, config.data.augment, network, images.num_classes, runtime.precision, runtime.world, config.seed
+            config.train,
+            config.data.augment,
+            network,
+            images.num_classes,
+            runtime.precision,
+            runtime.world,
+            config.seed,
         )
         journal = RetrainJournal(config, runtime, selection, training, loader.steps)
-        first_epoch, first_step = journal.resume()
+        resumed = journal.resume()
 
-        for epoch in range(first_epoch, config.train.epochs):
-            first = first_step if epoch == first_epoch else 0
+        for epoch in range(resumed.epoch, config.train.epochs):
+            first = resumed.step if epoch == resumed.epoch else 0
             name = f"epoch {epoch + 1}/{config.train.epochs}"
             batches = loader.epoch(epoch, first)
             shown = track(batches, loader.steps, name, "steps", runtime.world.is_main, completed=first)
             for step, (pixels, labels) in enumerate(shown, first):
-                loss = training.step(pixels, labels, epoch * loader.steps + step, loader.steps)
-                journal.after_step(epoch, step, loss)
+                position = Position(epoch, step, loader.steps)
+                journal.after_step(position, training.step(pixels, labels, position))
             training.synchronize()
             journal.after_epoch(epoch, evaluate_held_out(config, runtime, images, training))
         journal.write_result()
@@ -71,9 +78,7 @@ def build_network(config: Config, runtime: Runtime, selection: Selection) -> nn.
     return network.to(runtime.device, memory_format=runtime.memory_format)
 
 
-def evaluate_held_out(
-    config: Config, runtime: Runtime, images: Images, training: NetworkTraining
-) -> Evaluation | None:
+def evaluate_held_out(config: Config, runtime: Runtime, images: Images, training: NetworkTraining) -> Evaluation | None:
     """Accuracy on the search split; None where no image is held out."""
     if not images.sizes["search"]:
         return None

@@ -2,8 +2,8 @@
 
     python -m torch.distributed.launch --nproc_per_node=8 test.py --cfg configs/test.yaml
 
-RESUME_PATH is a checkpoint, or the run folder of retrain.py. A checkpoint of retrain.py knows its own architecture; for a
-file of weights only, MODEL_SELECTION (or INPUT_ARCH) says what it is.
+RESUME_PATH is a checkpoint, or the run folder of retrain.py. A checkpoint of retrain.py knows its own architecture; for
+a file of weights only, MODEL_SELECTION (or INPUT_ARCH) says what it is.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def choose_selection(config: Config, state: Mapping[str, Any]) -> Selection:
     stored = stored_selection(state)
     if stored is None:
         raise CheckpointError(
-            f"{config.resume_path} does not say which network it is: set MODEL_SELECTION, or INPUT_ARCH and SUPERNET.SPACE"
+            f"{config.resume_path} does not say which network it is: "
+            "set MODEL_SELECTION, or INPUT_ARCH and SUPERNET.SPACE"
         )
     return stored
 

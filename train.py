@@ -14,17 +14,15 @@ from functools import partial
 from configs.loading import parse_arguments
 from configs.schema import Config
 from data.loading import Images, open_images
-from runtime.environment import describe_command
 from runtime.context import Runtime, start
+from runtime.journal import Position
 from runtime.progress import track
 from runtime.scripts import run
 from runtime.seeds import make_generator
 from search.journal import SearchJournal
 from search.objective import SupernetObjective
-from search.pickers import Picker, build_picker
-from search.picking import make_pick, score_all
-from search.scores import ranked
-from search.strategies import Position, build_strategy
+from search.pickers import build_picker, score_all
+from search.strategies import build_strategy
 from search.training import SupernetTraining
 from supernet.catalog import build_space
 from supernet.cost import format_millions, macs_from_millions
@@ -49,8 +47,8 @@ def main() -> None:
             config.search, supernet, board_objective, config.train.label_smoothing, config.seed, runtime.world
         )
         training = SupernetTraining(config.train, supernet, strategy, runtime.precision, runtime.world, config.seed)
-        journal = SearchJournal(config, runtime, space, training)
-        resumed = journal.resume(loader.steps)
+        journal = SearchJournal(config, runtime, space, training, loader.steps)
+        resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):
             paths = window.sample(make_generator(config.seed, "paths", epoch), loader.steps)
@@ -63,17 +61,16 @@ def main() -> None:
                 loss = training.step(pixels, labels, paths, position)
                 journal.after_step(position, loss, paths)
             strategy.end_epoch()
-            journal.log_board(epoch)
-            journal.save(Position(epoch + 1, 0, loader.steps))
+            journal.after_epoch(epoch)
 
-        finished = Position(config.train.epochs, 0, loader.steps)
         objective = measure(config.picker.recalibration_images, config.picker.images)
         picker = build_picker(config.picker, window, config.seed, strategy.prioritized)
-        picker.load_state_dict(journal.scores)
-        scores = score_all(picker, objective, partial(journal.after_generation, finished))
+        picker.load_state_dict(journal.picker_state)
+        scores = score_all(picker, objective, journal.after_generation)
         done = len(picker.scores)
-        list(track(scores, picker.total, "picking", "architectures", runtime.world.is_main, completed=done))
-        write_pick(config, runtime, space, window, picker)
+        for _ in track(scores, picker.total, "picking", "architectures", runtime.world.is_main, completed=done):
+            pass
+        journal.write_pick(window, picker)
 
 
 def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, Images]:
@@ -106,27 +103,6 @@ def build_objective(
     recalibration = batches("train", limit=recalibration_images)
     held_out = batches("search", limit=held_out_images)
     return SupernetObjective(space, supernet, recalibration, held_out, runtime.world, runtime.precision)
-
-
-def write_pick(
-    config: Config, runtime: Runtime, space: MBConvSpace, window: FlopsWindow, picker: Picker
-) -> None:
-    """SAVE_PATH/pick.json, and the ranking in words."""
-    ranking = ranked(picker.scores)[: config.picker.keep]
-    facts = {
-        "seed": config.seed,
-        "encoding": config.supernet.encoding,
-        "strategy": config.search.strategy,
-        "picker": config.picker.name,
-        "evaluated": len(picker.scores),
-        "command": describe_command(),
-    }
-    if runtime.world.is_main:
-        make_pick(space, ranking).write(runtime.folder / "pick.json", window, facts)
-    runtime.log(f"accuracy on the search split of the best of {len(picker.scores)}, in {runtime.folder / 'pick.json'}:")
-    for scored in ranking:
-        cost = f"{scored.macs / 1e6:8.2f} M MACs {scored.params:>12,} parameters"
-        runtime.log(f"{scored.accuracy:6.2f} % {cost}  {space.text(scored.architecture)}")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,9 @@ class Train(Section):
     steps_per_epoch: Positive | None = Field(None, description="stop each epoch after this many steps; null: all")
     batch_size: Positive = Field(128, description="images in a step on each process")
     evaluation_batch_size: Positive = Field(256, description="images in an evaluation batch on each process")
-    optimizer: Literal["sgd", "rmsproptf", "adamw"] = Field("sgd", description="sgd is Nesterov's; all from timm or torch")
+    optimizer: Literal["sgd", "rmsproptf", "adamw"] = Field(
+        "sgd", description="sgd is Nesterov's; all from timm or torch"
+    )
     lr: Annotated[float, Field(gt=0.0)] = Field(1.0, description="peak learning rate, for the whole global batch")
     momentum: Fraction = Field(0.9, description="momentum of sgd and rmsproptf")
     eps: Annotated[float, Field(gt=0.0)] = Field(1e-3, description="epsilon of rmsproptf and adamw")
@@ -160,7 +162,9 @@ class Runtime(Section):
     precision: Literal["O0", "O1"] = Field("O0", description="O0: fp32; O1: autocast with a scaled loss")
     dtype: Literal["float16", "bfloat16"] = Field("bfloat16", description="half precision type of O1")
     channels_last: bool = Field(True, description="channels-last memory format where the device has it (cpu, cuda)")
-    threads: Count = Field(0, description="cpu threads of each process; 0: cores divided by the processes of the machine")
+    threads: Count = Field(
+        0, description="cpu threads of each process; 0: cores divided by the processes of the machine"
+    )
     deterministic: bool = Field(False, description="refuse operations that are not reproducible on the device")
     timeout_minutes: Annotated[float, Field(gt=0.0)] = Field(30.0, description="longest wait for another process")
     log_interval: Positive = Field(50, description="steps between two log lines and records")
@@ -175,8 +179,8 @@ class Config(Section):
     save_path: str = Field("./output", description="run folder, made if missing")
     resume_path: str = Field(
         "",
-        description="train.py, retrain.py: checkpoint or run folder to continue; 'auto' continues SAVE_PATH if it holds "
-        "a run, else starts. test.py: the weights to test",
+        description="train.py, retrain.py: checkpoint or run folder to continue; 'auto' continues SAVE_PATH if it "
+        "holds a run, else starts. test.py: the weights to test",
     )
     flops_minimum: NonNegative = Field(0, description="smallest cost of a path, in millions of MACs, inclusive")
     flops_maximum: NonNegative = Field(600, description="largest cost of a path, in millions of MACs, inclusive")

@@ -33,11 +33,11 @@ class ImageArray:
     pixels: np.ndarray
     labels: np.ndarray
 
-    def read(self, index: int) -> Image.Image:  # noqa: D102
+    def read(self, index: int) -> Image.Image:
         pixels = self.pixels[index]
         return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
-    def name(self, index: int) -> str:  # noqa: D102
+    def name(self, index: int) -> str:
         return f"image {index}"
 
 
@@ -54,9 +54,9 @@ class ImageFiles:
         """Files by their paths relative to `folder`."""
         return cls(folder, np.array([os.fsencode(name) for name in names]), labels)
 
-    def read(self, index: int) -> Image.Image:  # noqa: D102
+    def read(self, index: int) -> Image.Image:
         with Image.open(self.name(index)) as image:
             return image.convert("RGB")
 
-    def name(self, index: int) -> str:  # noqa: D102
+    def name(self, index: int) -> str:
         return os.path.join(self.folder, os.fsdecode(self.names[index]))

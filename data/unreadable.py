@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -10,13 +9,13 @@ import numpy as np
 
 from configs.errors import DataError
 from data.examples import Examples
+from runtime.console import logger
 from runtime.seeds import derive_seed
 
 TOLERATED_SHARE = 0.01
 TOLERATED_COUNT = 9
 ATTEMPTS = 20
 
-_logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -40,7 +39,7 @@ class UnreadableImages:
         self._known.update(new)
         if len(self._known) > max(TOLERATED_COUNT, TOLERATED_SHARE * self._total):
             self.fail()
-        _logger.warning("unreadable, replaced by another image (%d so far): %s", len(self._known), self._names(new))
+        logger.warning("unreadable, replaced by another image (%d so far): %s", len(self._known), self._names(new))
 
     def fail(self) -> None:
         """Raise DataError that names the first few."""

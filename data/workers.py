@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +21,8 @@ from data.transforms import Transform, seeded_libraries
 from data.unreadable import UnreadableImages, read_or_replace
 
 Key = tuple[int, int]  # (epoch, position in the split)
+
+_BROKEN_CONNECTION = (EOFError, ConnectionError, FileNotFoundError)  # a worker died while handing over a batch
 
 
 class LoadedBatch(NamedTuple):
@@ -90,18 +95,32 @@ class WorkerBatches:
 
     def _loaded(self) -> Iterator[LoadedBatch]:
         try:
-            yield from self._loader
-        except RuntimeError as error:
-            if "DataLoader worker (pid" not in str(error):
+            with _child_signals_kept():
+                batches = iter(self._loader)
+            yield from batches
+        except (RuntimeError, *_BROKEN_CONNECTION) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
                 raise
             raise DataError(
-                f"a data loading process died ({error}); the usual cause is too little memory or a small /dev/shm: "
+                f"a data loading process died ({str(error) or type(error).__name__}); the usual cause is too little memory or a small /dev/shm: "
                 "lower DATA.WORKERS or TRAIN.BATCH_SIZE"
             ) from error
 
 
 def _unchanged(batch: Any) -> Any:
     return batch
+
+
+@contextmanager
+def _child_signals_kept() -> Iterator[None]:
+    """Undo the signal handler by which a dead worker would raise RuntimeError wherever the main thread happens to be.
+
+    Without it the loader itself finds the death, within five seconds of waiting for a batch.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    yield
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, handler)
 
 
 class WorkerTraining:

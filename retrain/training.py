@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from timm.data import Mixup
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
 from configs.schema import Augment, Train
+from runtime.journal import Position
 from runtime.optimization import (
     average_gradients,
     average_statistics,
@@ -42,18 +42,20 @@ class NetworkTraining:
         self.averaged = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
         mixed = augment.mixup > 0 or augment.cutmix > 0
         smoothing = config.label_smoothing
-        self.mixup = Mixup(augment.mixup, augment.cutmix, label_smoothing=smoothing, num_classes=classes) if mixed else None
+        self.mixup = (
+            Mixup(augment.mixup, augment.cutmix, label_smoothing=smoothing, num_classes=classes) if mixed else None
+        )
 
     @property
     def best_network(self) -> nn.Module:
         """What is evaluated: the averaged weights if there are any."""
         return self.averaged.module if self.averaged else self.network
 
-    def step(self, images: Tensor, labels: Tensor, step: int, steps_per_epoch: int) -> Tensor:
-        """One step, the `step`-th since the start; the loss, not synchronised with the host."""
+    def step(self, images: Tensor, labels: Tensor, position: Position) -> Tensor:
+        """One step; the loss, not synchronised with the host."""
         self.network.train()
-        seed_libraries(self.seed, "step", step, self.world.rank)
-        set_learning_rate(self.optimizer, learning_rate(self.config, step, steps_per_epoch))
+        seed_libraries(self.seed, "step", position.total, self.world.rank)
+        set_learning_rate(self.optimizer, learning_rate(self.config, position.total, position.steps_per_epoch))
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision.autocast():
             loss = self._loss(images, labels)
@@ -61,7 +63,7 @@ class NetworkTraining:
         average_gradients(self.network.parameters(), self.world)
         self.precision.step(self.optimizer, self.config.clip_gradient)
         if self.averaged:
-            self.averaged.update(self.network, step=step)
+            self.averaged.update(self.network, step=position.total)
         return loss.detach()
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:

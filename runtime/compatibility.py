@@ -13,7 +13,7 @@ def import_torchvision() -> None:
     data sets and timm then work, the operators themselves (unused here) do not.
     """
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

@@ -9,15 +9,14 @@ import torch
 from timm.optim import RMSpropTF
 from torch import Tensor, nn
 
-from runtime.world import World
 from configs.schema import Train
-
+from runtime.world import World
 
 
 def build_optimizer(config: Train, module: nn.Module) -> torch.optim.Optimizer:
     """The configured optimizer; vectors (batch norm, biases) are not decayed.
 
-    Parameters whose gradient is None are left alone by all of them: neither decay nor momentum moves what is off the path.
+    All of them leave parameters without a gradient alone: neither decay nor momentum moves what is off the path.
     """
     groups = [
         {"params": [p for p in module.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -58,7 +57,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
     """Average over the ranks the gradients that exist, in one flat all-reduce.
 
-    Parameters without a gradient stay without one. All ranks must have run the same path, so that the same gradients exist.
+    Parameters without a gradient stay without one. All ranks must have run the same path: the same gradients exist.
     """
     average_tensors([parameter.grad for parameter in parameters if parameter.grad is not None], world)
 

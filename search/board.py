@@ -42,7 +42,7 @@ class PrioritizedBoard:
         return any(entry.scored.architecture == architecture for entry in self.entries)
 
     def admits(self, scored: Scored) -> bool:
-        """Whether a new path would enter: there is room, or it beats the worst by the gap, or beats it and is cheaper."""
+        """Whether a new path would enter: there is room, it beats the worst by the gap, or beats it and is cheaper."""
         if scored.architecture in self:
             return False
         if len(self.entries) < self.size:

@@ -11,11 +11,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from runtime.optimization import average_tensors
+from runtime.world import World
 from search.board import BoardEntry
 from supernet.architecture import Architecture
-from runtime.world import World
 from supernet.networks.path_supernet import PathSupernet, frozen_statistics
-
 
 
 class Teacher(NamedTuple):
@@ -106,6 +105,6 @@ def matching_gradient(
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor], world: World) -> list[Tensor | None]:
     """Gradients averaged over the ranks; None off the path."""
-    gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+    gradients: list[Tensor | None] = list(torch.autograd.grad(loss, parameters, allow_unused=True))
     average_tensors([gradient for gradient in gradients if gradient is not None], world)
     return gradients

@@ -15,7 +15,6 @@ from supernet.networks.path_supernet import PathSupernet
 from supernet.spaces.mbconv import MBConvSpace
 
 
-
 class SupernetObjective:
     """Architectures -> scores, each measured on the search split with recalibrated batch norm.
 
@@ -44,7 +43,9 @@ class SupernetObjective:
         """Scores in the order of the architectures, equal on every rank."""
         mine = [self._accuracy(architecture) for architecture in architectures[self.world.rank :: self.world.size]]
         shares = self.world.gather(mine)
-        accuracies = [shares[number % self.world.size][number // self.world.size] for number in range(len(architectures))]
+        accuracies = [
+            shares[number % self.world.size][number // self.world.size] for number in range(len(architectures))
+        ]
         return [self._scored(architecture, accuracy) for architecture, accuracy in zip(architectures, accuracies)]
 
     def _accuracy(self, architecture: Architecture) -> float:

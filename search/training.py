@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from configs.schema import Train
+from runtime.journal import Position
 from runtime.optimization import (
     average_gradients,
     average_statistics,
@@ -17,13 +17,12 @@ from runtime.optimization import (
     learning_rate,
     set_learning_rate,
 )
-from runtime.seeds import seed_libraries
-from search.strategies import Position, Strategy
-from supernet.architecture import Architecture
-from runtime.world import World
 from runtime.precision import Precision
+from runtime.seeds import seed_libraries
+from runtime.world import World
+from search.strategies import Strategy
+from supernet.architecture import Architecture
 from supernet.networks.path_supernet import PathSupernet
-
 
 
 class SupernetTraining:
@@ -59,7 +58,7 @@ class SupernetTraining:
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer, loss scale and the strategy's state; called by all ranks, whose statistics it averages."""
+        """Weights, optimizer, loss scale, strategy; called by all ranks, whose batch-norm statistics it averages."""
         average_statistics(self.supernet, self.world)
         return {
             "state_dict": self.supernet.state_dict(),

@@ -38,8 +38,8 @@ PUBLISHED: dict[str, Published] = {
     "spnasnet_100": Published("spnas", "[[0],[0,0,0,4],[3,0,0,0],[3,0,0,0],[3,2,2,2],[3,3,3,3],[0]]", 224),
 }
 ALIASES = {"112": "114"}
-# The released child builder ignored the index in a choice stage of one block and took the stage's default; the published
-# checkpoints have those shapes. A newly searched architecture honours its own index.
+# The released child builder ignored the index in a choice stage of one block and took the stage's default; the
+# published checkpoints have those shapes. A newly searched architecture honours its own index.
 ONE_BLOCK_DEFAULTS = {1: 0, 2: 2, 3: 1, 4: 1, 5: 3}
 
 
@@ -73,7 +73,8 @@ def build_space(name_or_path: str) -> MBConvSpace:
     path = known if name_or_path in space_names() else Path(name_or_path)
     if not path.is_file():
         raise ConfigError(
-            f"there is no search space {name_or_path!r}: give one of {', '.join(space_names())}, or the path of a YAML file"
+            f"there is no search space {name_or_path!r}: "
+            f"give one of {', '.join(space_names())}, or the path of a YAML file"
         )
     return read_space(path)
 
@@ -91,7 +92,9 @@ def select(
     if name == "-1":
         return _select_input(input_arch, space)
     if input_arch is not None:
-        raise ConfigError(f"INPUT_ARCH is read only where MODEL_SELECTION is -1; it is {selection}: remove one of the two")
+        raise ConfigError(
+            f"INPUT_ARCH is read only where MODEL_SELECTION is -1; it is {selection}: remove one of the two"
+        )
     if name in PUBLISHED:
         return _select_published(name)
     family, _, text = name.partition("/")
@@ -133,7 +136,8 @@ def _as_released(architecture: Architecture) -> Architecture:
 def _select_input(input_arch: Sequence[Sequence[int]] | str | int | None, space_name: str) -> Selection:
     if input_arch is None:
         raise ConfigError(
-            "MODEL_SELECTION is -1 but INPUT_ARCH is not set: give a nested list of operation indices, its text, or a pick.json"
+            "MODEL_SELECTION is -1 but INPUT_ARCH is not set: "
+            "give a nested list of operation indices, its text, or a pick.json"
         )
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from configs.errors import ConfigError
 from supernet.architecture import Architecture
@@ -28,7 +28,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class StageCosts:
-    """One stage: it holds `minimum_depth` to `len(layers)` blocks; `layers[b]` maps an allowed operation index to its cost.
+    """One stage of `minimum_depth` to `len(layers)` blocks; `layers[b]` maps each allowed operation index to its cost.
 
     A stage of depth d uses layers 0 … d-1 (skipped blocks trail).
     """
@@ -65,7 +65,10 @@ def macs_from_millions(value: float | int | str | Decimal) -> int:
     Raises:
         ConfigError: not a finite number, negative, or finer than one MAC.
     """
-    macs = Decimal(str(value)) * 1_000_000
+    try:
+        macs = Decimal(str(value)) * 1_000_000
+    except InvalidOperation:
+        raise ConfigError(f"a bound of {value!r} million MACs is not a number") from None
     if not macs.is_finite() or macs < 0 or macs != macs.to_integral_value():
         raise ConfigError(f"a bound of {value} million MACs is not a whole, non-negative number of MACs")
     return int(macs)

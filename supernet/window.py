@@ -40,9 +40,9 @@ class FlopsWindow:
     def __init__(self, table: CostTable, minimum: int, maximum: int):
         self.table, self.minimum, self.maximum = table, minimum, maximum
         self._choices = [StageChoices.from_costs(stage) for stage in table.stages]
-        sums = [StageSums(stage) for stage in self._choices]
-        self._refuse_empty(sums)
-        self._table = WindowTable(sums, table.fixed.macs, minimum, maximum)
+        self._sums = [StageSums(stage) for stage in self._choices]
+        self._refuse_empty(self._sums)
+        self._table = WindowTable(self._sums, table.fixed.macs, minimum, maximum)
         self.count: int = self._table.count
 
     @staticmethod
@@ -137,8 +137,7 @@ class FlopsWindow:
                 in fixed point with 60 bits, so it does not depend on the order of addition.
             k: how many; fewer come back if the window holds fewer.
         """
-        fixed = self.table.fixed.macs
-        best = best_first(self._choices, self.minimum - fixed, self.maximum - fixed, scores)
+        best = best_first(self._sums, self.table.fixed.macs, self.minimum, self.maximum, scores)
         return [(score, Architecture(self.table.space, stages)) for score, stages in islice(best, k)]
 
     def _architectures(self, table: WindowTable, numbers: Sequence[int]) -> list[Architecture]:

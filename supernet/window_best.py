@@ -1,34 +1,35 @@
-"""The best architectures of a FLOPs window under an additive score: best-first search with an admissible bound.
+"""The best architectures of a FLOPs window under an additive score: best-first search with an exact bound.
 
-`bounds[stage][depth][q]` is at least the best score that can still be added by a path which has `depth` blocks of
-`stage` and costs that fall in bucket q, and which ends inside the window; it is exact while buckets are one unit wide.
-Wider buckets lose no path (a sum of rounded costs is followed into both buckets it may fall in), so the search is exact
-either way: a path counts only if its exact cost is inside.
+`after[k][b]` is the best score that the stages from k on can add to a prefix that costs b (in the units of
+`window_table`) so that the whole lies inside the window: dynamic programming backwards over the stages. Inside a stage,
+the few costs that its remaining blocks may add, each with its best score, meet that array. So the bound of a partial
+path is the score of its best completion, the search never leaves the way to a solution, and k solutions cost k paths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
-from math import frexp, gcd, isfinite, ldexp
+from itertools import accumulate
+from math import frexp, isfinite, ldexp
 
 import numpy as np
 
-from supernet.window_stage import StageChoices
+from supernet.window_stage import StageSums
+from supernet.window_table import Stages, window_bins
 
-BUCKETS = 2**18
 SCORE_BITS = 60  # totals of scores stay within 2**60,
 IMPOSSIBLE = -(2**62)  # so that what lies below -2**61 is IMPOSSIBLE plus scores
-
-Scores = Sequence[Sequence[Mapping[int, float]]]
-Stages = tuple[tuple[int, ...], ...]
-Layers = list[list[dict[int, int]]]
-State = tuple[int, int, int, int]  # stage, depth in it, cost and score so far
 STAGE_END = -1  # below every operation index: with it, partial paths sort as their architectures do
 
+Scores = Sequence[Sequence[Mapping[int, float]]]
+Node = tuple[int, tuple[int, ...], int, int, int, int]  # (-bound, path, stage, depth in it, cost, score)
 
-def best_first(stages: Sequence[StageChoices], low: int, high: int, scores: Scores) -> Iterator[tuple[float, Stages]]:
-    """Yield the paths whose MACs lie in [low, high], best total score first, equal ones in architecture order.
+
+def best_first(
+    stages: Sequence[StageSums], fixed: int, minimum: int, maximum: int, scores: Scores
+) -> Iterator[tuple[float, Stages]]:
+    """Yield the members of a window, best total score first, equal ones in architecture order.
 
     Scores are added in fixed point, with 60 bits for the largest total, so that the order of addition is irrelevant.
 
@@ -36,88 +37,116 @@ def best_first(stages: Sequence[StageChoices], low: int, high: int, scores: Scor
         ValueError: a score is not finite.
     """
     exponent = _exponent(stages, scores)
-    values = [
-        [{operation: round(ldexp(layer[operation], exponent)) for operation in macs} for macs, layer in zip(*pair)]
-        for pair in zip((stage.layers for stage in stages), scores)
-    ]
-    search = _Search(stages, low, high, values)
-    for total, path in search.run():
+    _, low, high = bins = window_bins(stages, fixed, minimum, maximum)
+    if low > high:
+        return
+    for total, path in _Search(stages, *bins, scores, exponent).run():
         yield (total / 2**exponent if exponent >= 0 else float(total * 2**-exponent)), path
 
 
-class _Search:
-    """Costs in units of their greatest common divisor, scores as integers."""
+class _StageScores:
+    """One stage's costs, in units above its cheapest blocks, with its scores as integers.
 
-    def __init__(self, stages: Sequence[StageChoices], low: int, high: int, values: Layers):
-        self._depths = [stage.depths for stage in stages]
-        self._values = values
-        unit = gcd(*(macs for stage in stages for layer in stage.layers for macs in layer.values())) or 1
-        self._layers = [
-            [{operation: macs // unit for operation, macs in layer.items()} for layer in stage.layers]
-            for stage in stages
+    `moves[d]` maps each operation of block d to (cost, score); `ends[d]` is what the stage's cost gains when it ends
+    after d blocks (None: it must not); `rest[d]` holds the distinct costs that may follow d blocks up to the stage's
+    end, and the best score with each.
+    """
+
+    def __init__(self, stage: StageSums, unit: int, scores: Sequence[Mapping[int, float]], exponent: int):
+        steps = list(stage.steps(unit))
+        self.ends = [end for _, end in steps]
+        self.moves = [
+            {name: (cost, round(ldexp(values[name], exponent))) for name, cost in zip(layer, costs)}
+            for layer, (costs, _), values in zip(stage.layers, steps[1:], scores)
         ]
-        costliest = sum(max(layer.values()) for stage in self._layers for layer in stage)
-        self._low, self._high = max(0, -(-low // unit)), min(high // unit, costliest)
-        self._width = max(1, -(-(self._high + 1) // BUCKETS))
-        self._bounds = self._build_bounds() if self._low <= self._high else []
+        self.span = stage.span // unit
+        rest = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        self.rest = [rest := self._extend_rest(depth, *rest) for depth in reversed(range(len(steps)))][::-1]
 
-    def _build_bounds(self) -> list[list[np.ndarray]]:
-        """Backwards over stages and blocks; the last bucket of each array lies beyond the window."""
-        after = np.full(self._high // self._width + 2, IMPOSSIBLE)
-        after[self._low // self._width : -1] = 0
-        bounds: list[list[np.ndarray]] = []
-        for depths, layers, values in reversed(list(zip(self._depths, self._layers, self._values))):
-            stage = [after] if len(layers) in depths else [np.full_like(after, IMPOSSIBLE)]
-            for depth in reversed(range(len(layers))):
-                bound = after.copy() if depth in depths else np.full_like(after, IMPOSSIBLE)
-                for operation, cost in layers[depth].items():
-                    self._raise_bound(bound, stage[0], cost, values[depth][operation])
-                stage.insert(0, bound)
-            bounds.insert(0, stage)
-            after = stage[0]
-        return bounds
+    def _extend_rest(self, depth: int, costs: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What may follow `depth` blocks, from what may follow one more."""
+        moves = list(self.moves[depth].values()) if depth < len(self.moves) else []
+        pairs = [(costs + cost, scores + score) for cost, score in moves]
+        end = self.ends[depth]
+        if end is not None:
+            pairs.append((np.array([end]), np.array([0])))
+        costs, scores = map(np.concatenate, zip(*pairs))
+        order = np.argsort(costs, kind="stable")
+        costs, scores = costs[order], scores[order]
+        starts = np.flatnonzero(np.concatenate(([True], costs[1:] != costs[:-1])))
+        return costs[starts], np.maximum.reduceat(scores, starts)
 
-    def _raise_bound(self, bound: np.ndarray, following: np.ndarray, cost: int, value: int) -> None:
-        """Allow one operation: from each bucket it leads `cost` further, or to the next bucket."""
-        for buckets in {cost // self._width, -(-cost // self._width)}:
-            size = len(bound) - buckets
-            if size > 0:
-                np.maximum(bound[:size], following[buckets:] + value, out=bound[:size])
+    def before(self, after: np.ndarray, size: int) -> np.ndarray:
+        """The array `after` of this stage, of `size` bins, from the next stage's."""
+        spans = [max(cost for cost, _ in layer.values()) for layer in self.moves]
+        sizes = [min(len(after), size + span) for span in accumulate(spans, initial=0)]
+        following = after[:0]
+        for depth in reversed(range(len(sizes))):
+            bound = np.full(sizes[depth], IMPOSSIBLE)
+            end = self.ends[depth]
+            if end is not None:
+                _raise_bound(bound, after, end, 0)
+            for cost, score in self.moves[depth].values() if depth < len(self.moves) else ():
+                _raise_bound(bound, following, cost, score)
+            following = bound
+        following[-1] = IMPOSSIBLE
+        return following
+
+
+class _Search:
+    """Paths are tuples of operations with STAGE_END after each stage."""
+
+    def __init__(self, stages: Sequence[StageSums], unit: int, low: int, high: int, scores: Scores, exponent: int):
+        self._stages = [_StageScores(stage, unit, values, exponent) for stage, values in zip(stages, scores)]
+        spans = accumulate((stage.span for stage in self._stages), initial=0)
+        sizes = [min(high, span) + 2 for span in spans]
+        after = np.full(sizes[-1], IMPOSSIBLE)
+        after[low:-1] = 0
+        self._after = [after]
+        for stage, size in zip(self._stages[:0:-1], sizes[-2::-1]):
+            self._after.insert(0, stage.before(self._after[0], size))
 
     def run(self) -> Iterator[tuple[int, Stages]]:
-        """Paths are tuples of operations with STAGE_END after each stage; the heap holds (-bound, path, state)."""
-        heap: list[tuple[int, tuple[int, ...], State]] = []
-        if self._bounds:
-            heap.append((0, (), (0, 0, 0, 0)))
+        heap: list[Node] = []
+        self._push(heap, (), 0, 0, 0, 0)
         while heap:
-            _, path, (stage, depth, cost, value) = heappop(heap)
-            if stage == len(self._depths):
-                yield value, _split(path)
+            _, path, stage, depth, cost, score = heappop(heap)
+            if stage == len(self._stages):
+                yield score, _split(path)
                 continue
-            for step, following in self._following(stage, depth, cost, value):
-                bound = self._remaining(*following[:3])
-                if bound is not None:
-                    heappush(heap, (-(following[3] + bound), (*path, step), following))
+            here = self._stages[stage]
+            end = here.ends[depth]
+            if end is not None:
+                self._push(heap, (*path, STAGE_END), stage + 1, 0, cost + end, score)
+            for name, (more, gain) in here.moves[depth].items() if depth < len(here.moves) else ():
+                self._push(heap, (*path, name), stage, depth + 1, cost + more, score + gain)
 
-    def _remaining(self, stage: int, depth: int, cost: int) -> int | None:
-        """Bound on the score to come, None where nothing inside the window follows."""
-        if stage == len(self._depths):
-            return 0 if self._low <= cost <= self._high else None
-        bounds = self._bounds[stage][depth]
-        bound = int(bounds[min(cost // self._width, len(bounds) - 1)])
-        return bound if bound > IMPOSSIBLE // 2 else None
+    def _push(self, heap: list[Node], path: tuple[int, ...], stage: int, depth: int, cost: int, score: int) -> None:
+        """Add a partial path, unless no completion of it is inside the window."""
+        bound = self._bound(stage, depth, cost)
+        if bound > IMPOSSIBLE // 2:
+            heappush(heap, (-(score + bound), path, stage, depth, cost, score))
 
-    def _following(self, stage: int, depth: int, cost: int, value: int) -> Iterator[tuple[int, State]]:
-        """Each step from a state and the state it leads to."""
-        if depth in self._depths[stage]:
-            yield STAGE_END, (stage + 1, 0, cost, value)
-        if depth < len(self._layers[stage]):
-            for operation, macs in self._layers[stage][depth].items():
-                gain = self._values[stage][depth][operation]
-                yield operation, (stage, depth + 1, cost + macs, value + gain)
+    def _bound(self, stage: int, depth: int, cost: int) -> int:
+        if depth == 0 and stage > 0:
+            return _at(self._after[stage - 1], cost)
+        costs, scores = self._stages[stage].rest[depth]
+        after = self._after[stage]
+        return int((scores + after[np.minimum(cost + costs, len(after) - 1)]).max())
 
 
-def _exponent(stages: Sequence[StageChoices], scores: Scores) -> int:
+def _at(after: np.ndarray, cost: int) -> int:
+    return int(after[min(cost, len(after) - 1)])
+
+
+def _raise_bound(bound: np.ndarray, following: np.ndarray, cost: int, score: int) -> None:
+    """From each bin, allow the step that leads `cost` further and adds `score`."""
+    size = min(len(bound), len(following) - cost)
+    if size > 0:
+        np.maximum(bound[:size], following[cost : cost + size] + score, out=bound[:size])
+
+
+def _exponent(stages: Sequence[StageSums], scores: Scores) -> int:
     """The power of two by which scores are multiplied, so that the largest total stays within 2**SCORE_BITS."""
     largest = 0.0
     for stage, values in zip(stages, scores):

@@ -32,6 +32,14 @@ def cost_unit(stages: Iterable[StageSums]) -> int:
     return int(np.gcd.reduce(np.concatenate([stage.costs - stage.costs[0] for stage in stages]))) or 1
 
 
+def window_bins(stages: Sequence[StageSums], fixed: int, minimum: int, maximum: int) -> tuple[int, int, int]:
+    """The cost unit, and the first and last unit above the cheapest architecture that lie in a window of MACs."""
+    unit = cost_unit(stages)
+    cheapest = fixed + sum(int(stage.costs[0]) for stage in stages)
+    span = sum(stage.span for stage in stages)
+    return unit, max(0, -((cheapest - minimum) // unit)), min(maximum - cheapest, span) // unit
+
+
 class WindowTable:
     """The members of a window, numbered from 0 to `count` - 1.
 
@@ -44,10 +52,7 @@ class WindowTable:
 
     def __init__(self, stages: Sequence[StageSums], fixed: int, minimum: int, maximum: int):
         self._stages = stages
-        self._unit = cost_unit(stages)
-        base = fixed + sum(int(stage.costs[0]) for stage in stages)
-        self._low = max(0, -((base - minimum) // self._unit))
-        self._high = (maximum - base) // self._unit
+        self._unit, self._low, self._high = window_bins(stages, fixed, minimum, maximum)
         free = [index for index, stage in enumerate(stages) if stage.variants > 1]
         self._order = sorted(free, key=lambda index: stages[index].span) or [0]
         self._offsets = [(stage.costs - stage.costs[0]) // self._unit for stage in stages]

@@ -53,8 +53,9 @@ def _entries(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of each regular file, with a progress bar over the archive's bytes."""
     if not archive.is_file():
         raise DataError(f"{archive} does not exist")
-    shown = {"description": f"unpacking {archive.name}", "console": console, "disable": not console.is_terminal}
-    with rich.progress.open(archive, "rb", **shown) as file:
+    with rich.progress.open(
+        archive, "rb", description=f"unpacking {archive.name}", console=console, disable=not console.is_terminal
+    ) as file:
         yield from (_zip_entries if zipfile.is_zipfile(archive) else _tar_entries)(archive, file)
 
 

@@ -8,11 +8,11 @@ from configs.schema import Picker as PickerConfig
 from runtime.seeds import make_generator
 from search.pickers.evolution import EvolutionPicker
 from search.pickers.listing import board_picker, exhaustive_picker, random_picker
-from search.pickers.picker import Picker, PickerError
+from search.pickers.picker import Picker, PickerError, score_all
 from search.scores import Scored
 from supernet.window import FlopsWindow
 
-__all__ = ["Picker", "PickerError", "build_picker"]
+__all__ = ["Picker", "PickerError", "build_picker", "score_all"]
 
 
 def build_picker(config: PickerConfig, window: FlopsWindow, seed: int, prioritized: Sequence[Scored] = ()) -> Picker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from configs.errors import OnePathError
@@ -56,3 +56,14 @@ class ScoredHistory:
         """Inverse of `state_dict`."""
         self.scores, self.seen = [], set()
         self.tell([Scored.from_json(value) for value in state["scores"]])
+
+
+def score_all(
+    picker: Picker, objective: Callable[[Sequence[Architecture]], list[Scored]], after: Callable[[Picker], None]
+) -> Iterator[Scored]:
+    """Ask, score, tell, until the picker is done; `after` is called each time, to save what has been scored."""
+    while candidates := picker.ask():
+        scores = objective(candidates)
+        picker.tell(scores)
+        after(picker)
+        yield from scores

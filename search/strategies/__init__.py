@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-
 from configs.schema import Search
+from runtime.world import World
 from search.objective import SupernetObjective
 from search.strategies.prioritized import PrioritizedStrategy
-from search.strategies.strategy import Position, Strategy
+from search.strategies.strategy import Strategy
 from search.strategies.uniform import UniformStrategy
-from runtime.world import World
 from supernet.networks.path_supernet import PathSupernet
 
-
-__all__ = ["Position", "Strategy", "build_strategy"]
+__all__ = ["Strategy", "build_strategy"]
 
 
 def build_strategy(

@@ -11,17 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from configs.schema import Search
-from runtime.optimization import average_tensors
+from runtime.journal import Position
+from runtime.optimization import average_gradients
 from runtime.seeds import make_generator
+from runtime.world import World
 from search.board import BoardEntry, PrioritizedBoard
 from search.matching import MatchingNetwork, Teacher, distillation_loss, matching_gradient, path_softmax
 from search.objective import SupernetObjective
 from search.scores import Scored, ranked
-from search.strategies.strategy import Position
 from supernet.architecture import Architecture
-from runtime.world import World
 from supernet.networks.path_supernet import PathSupernet
-
 
 
 class PrioritizedStrategy:
@@ -92,7 +91,7 @@ class PrioritizedStrategy:
         slope = matching_gradient(self.supernet, path, teacher, few, held_out, lr, self.world)
         self.optimizer.zero_grad()
         teacher.strength.backward(slope)
-        average_tensors([parameter.grad for parameter in self.matching.parameters()], self.world)
+        average_gradients(self.matching.parameters(), self.world)
         self.optimizer.step()
 
     def _update_board(self, candidates: Sequence[Architecture], position: Position) -> None:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from runtime.journal import Position
 from search.scores import Scored
 from supernet.architecture import Architecture
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where training stands: epoch, step within it, and steps since the start (all from 0)."""
-
-    epoch: int
-    step: int
-    steps_per_epoch: int
-
-    @property
-    def total(self) -> int:
-        """Steps since the start."""
-        return self.epoch * self.steps_per_epoch + self.step
 
 
 class Strategy(Protocol):

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
+from runtime.journal import Position
 from search.scores import Scored
-from search.strategies.strategy import Position
 from supernet.architecture import Architecture
 from supernet.networks.path_supernet import PathSupernet
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,9 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
 
 
-def squeeze_excite(images: Tensor, reduce: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor]) -> Tensor:
+def squeeze_excite(
+    images: Tensor, reduce: tuple[Tensor, Tensor | None], expand: tuple[Tensor, Tensor | None]
+) -> Tensor:
     """Scale each channel by a gate computed from all of them (Hu et al. 2018); (weight, bias) pairs of two 1x1 convs.
 
     ReLU inside, gate relu6(x + 3) / 6, as in Cream's networks.
@@ -66,14 +69,22 @@ def drop_path(images: Tensor, rate: float, training: bool) -> Tensor:
     return images * keep.div_(1.0 - rate)
 
 
+@runtime_checkable
+class SelfInitializing(Protocol):
+    """A module that knows how to fill its own weights."""
+
+    def initialize_weights(self, generator: torch.Generator) -> None:
+        """Fill them in place."""
+
+
 @torch.no_grad()
 def initialize(module: nn.Module, generator: torch.Generator) -> None:
     """Cream's initialisation, in place: conv N(0, sqrt(2 / fan_out)), linear U(+-1/sqrt(outputs)), biases 0, BN 1 / 0.
 
-    A module with a method `initialize_weights(generator)` (a superkernel) fills itself.
+    A `SelfInitializing` module (a superkernel) fills itself.
     """
     for part in module.modules():
-        if hasattr(part, "initialize_weights"):
+        if isinstance(part, SelfInitializing):
             part.initialize_weights(generator)
         elif isinstance(part, nn.Conv2d):
             fan_out = part.kernel_size[0] * part.kernel_size[1] * part.out_channels // part.groups

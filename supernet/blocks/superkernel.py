@@ -1,15 +1,16 @@
 """The superkernel encoding: one largest kernel holds all kernels and expansions of a layer (Single-Path NAS).
 
-Stamoulis et al. 2019 (https://arxiv.org/abs/1904.02877), eq. 1-4: a 5x5 kernel is its inner 3x3 and an outer shell; an expansion of 6
-holds the channels of an expansion of 3. Each shell is a parameter of its own, so that a path has gradients exactly for
-the shells it uses: the others keep `grad is None`, and no optimizer decays or moves them.
+Stamoulis et al. 2019 (https://arxiv.org/abs/1904.02877), eq. 1-4: a 5x5 kernel is its inner 3x3 and an outer shell; an
+expansion of 6 holds the channels of an expansion of 3. Each shell is a parameter of its own, so that a path has
+gradients exactly for the shells it uses: the others keep `grad is None`, and no optimizer decays or moves them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,15 +51,18 @@ class SuperWeight(nn.Module):
     def forward(self, row_level: int, column_level: int = 0) -> Tensor:
         """The matrix (rows[row_level], columns[column_level]), or the vector (rows[row_level],)."""
         rows = []
-        for row in list(self.shells)[: row_level + 1]:
-            shells = list(row)[: column_level + 1]
+        for row in islice(self._rows(), row_level + 1):
+            shells = row[: column_level + 1]
             rows.append(shells[0] if len(shells) == 1 else torch.cat(shells, 1))
         return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def _rows(self) -> Iterator[list[Tensor]]:
+        return (list(cast(nn.ParameterList, row)) for row in self.shells)
 
     @torch.no_grad()
     def initialize_weights(self, generator: torch.Generator) -> None:
         """Fill every shell."""
-        for row_level, row in enumerate(self.shells):
+        for row_level, row in enumerate(self._rows()):
             for column_level, shell in enumerate(row):
                 if self.deviations is None:
                     shell.fill_(self.constant)
@@ -68,6 +72,9 @@ class SuperWeight(nn.Module):
 
 class SuperBatchNorm(nn.Module):
     """Batch norm over nested channel counts: sliced statistics, one pair of affine shells for each increment."""
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: Sequence[int], eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
@@ -129,7 +136,7 @@ class SuperInvertedResidual(nn.Module):
         self.shape = shape
         self.operations = operations
         self.hidden = sorted({hidden_channels(operation, shape) for operation in operations.values()})
-        self.kernels = sorted({operation.kernel for operation in operations.values()})
+        self.kernels: list[int] = sorted({operation.kernel for operation in operations.values()})
         levels = range(len(self.hidden))
         project = [[math.sqrt(2 / shape.outputs)] * len(self.hidden)]
         self.conv_pw = SuperWeight(self.hidden, [shape.inputs], [[math.sqrt(2 / size)] for size in self.hidden])

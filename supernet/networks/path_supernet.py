@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,10 @@ class SuperkernelLayer(nn.Module):
         return self.superkernel if operation in self.superkernel.operations else self.others
 
 
-def _build_layer(encoding: str, operations: dict[int, Operation], shape: LayerShape) -> nn.Module:
+ChoiceLayer = SeparateLayer | SuperkernelLayer
+
+
+def _build_layer(encoding: str, operations: dict[int, Operation], shape: LayerShape) -> ChoiceLayer:
     mbconv = [operation for operation in operations.values() if operation.block == "mbconv"]
     if encoding == "superkernel" and len(mbconv) > 1:
         return SuperkernelLayer(operations, shape)
@@ -76,29 +79,31 @@ class PathSupernet(NetworkStem, NetworkHead):
         description = space.description
         self.add_stem(description.stem, space.channels)
         self.stages = nn.ModuleList(
-            nn.ModuleList(_build_layer(encoding, space.choices(number, layer), shape) for layer, shape in enumerate(shapes))
+            nn.ModuleList(
+                _build_layer(encoding, space.choices(number, layer), shape) for layer, shape in enumerate(shapes)
+            )
             for number, shapes in enumerate(space.shapes)
         )
         self.add_head(description.head, description.stages[-1].channels, space.classes)
 
     def forward(self, images: Tensor, architecture: Architecture) -> Tensor:
         features = self.forward_stem(images)
-        for layer, operation in self._path(architecture):
+        for _, layer, operation in self._path(architecture):
             features = layer(features, operation)
         return self.forward_head(features)
-
-    def _path(self, architecture: Architecture) -> Iterator[tuple[nn.Module, int]]:
-        for layers, chosen in zip(self.stages, architecture.stages):
-            yield from zip(layers, chosen)
 
     def path_state_dict(self, architecture: Architecture) -> dict[str, Tensor]:
         """The state_dict of the path's plain network (`MBConvNetwork`), as it is in here."""
         state = {key: value for key, value in self.state_dict().items() if not key.startswith("stages.")}
-        for number, (layers, chosen) in enumerate(zip(self.stages, architecture.stages)):
-            for position, (layer, operation) in enumerate(zip(layers, chosen)):
-                block = layer.plain_state(operation)
-                state |= {f"blocks.{number}.{position}.{key}": value for key, value in block.items()}
+        for name, layer, operation in self._path(architecture):
+            state |= {f"blocks.{name}.{key}": value for key, value in layer.plain_state(operation).items()}
         return state
+
+    def _path(self, architecture: Architecture) -> Iterator[tuple[str, ChoiceLayer, int]]:
+        """(stage.position, layer, operation) of each block on the path."""
+        for number, (layers, chosen) in enumerate(zip(self.stages, architecture.stages)):
+            for position, (layer, operation) in enumerate(zip(layers.children(), chosen)):
+                yield f"{number}.{position}", cast(ChoiceLayer, layer), operation
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from supernet.architecture import Architecture
 from supernet.blocks.layers import activation_layer, conv
-from supernet.blocks.mbconv import build_block
+from supernet.blocks.mbconv import InvertedResidual, SeparableConv, build_block
 
 if TYPE_CHECKING:
     from supernet.spaces.description import Head, Stem
@@ -64,7 +64,9 @@ class MBConvNetwork(NetworkStem, NetworkHead):
         self.add_stem(description.stem, space.channels)
         self.blocks = nn.Sequential(
             *(
-                nn.Sequential(*(build_block(space.operations(number)[index], shape) for index, shape in zip(chosen, shapes)))
+                nn.Sequential(
+                    *(build_block(space.operations(number)[index], shape) for index, shape in zip(chosen, shapes))
+                )
                 for number, (chosen, shapes) in enumerate(zip(architecture.stages, space.shapes))
             )
         )
@@ -76,7 +78,7 @@ class MBConvNetwork(NetworkStem, NetworkHead):
     def set_regularization(self, dropout: float, drop_path: float) -> None:
         """Dropout before the classifier, and stochastic depth rising linearly from 0 to `drop_path` over the blocks."""
         self.dropout_rate = dropout
-        blocks = [block for stage in self.blocks for block in stage]
+        blocks = [block for stage in self.blocks.children() for block in stage.children()]
         for number, block in enumerate(blocks):
-            if hasattr(block, "drop_path_rate"):
+            if isinstance(block, SeparableConv | InvertedResidual):
                 block.drop_path_rate = drop_path * number / len(blocks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 Positive = Annotated[int, Field(ge=1)]
 Kernel = Literal[1, 3, 5, 7, 9, 11]
@@ -20,7 +21,7 @@ class Operation(_Part):
 
     block: Literal["mbconv", "separable", "conv", "skip"] = Field(
         "mbconv",
-        description="mbconv: inverted residual; separable: depthwise-separable; conv: conv-BN-activation; skip: identity",
+        description="mbconv: inverted residual; separable: depthwise-separable; conv: conv-BN-act; skip: identity",
     )
     kernel: Kernel = Field(3, description="kernel size (mbconv, separable: of the depthwise convolution)")
     expansion: Annotated[float, Field(gt=0)] = Field(1, description="mbconv: hidden channels / input channels")
@@ -45,7 +46,9 @@ class Stage(_Part):
 
     channels: Positive = Field(description="output channels")
     stride: Literal[1, 2] = Field(1, description="stride of the first layer")
-    depth: Positive | tuple[Positive, Positive] = Field(1, description="number of layers, or [smallest, largest]")
+    depth: Positive | tuple[Positive, Positive] = Field(
+        1, description="number of layers (at least 1), or [smallest, largest]"
+    )
     operations: tuple[Operation, ...] | None = Field(None, min_length=1, description="candidates; null: the space's")
 
     @property
@@ -90,14 +93,26 @@ class SpaceDescription(_Part):
             operations = stage.operations or self.operations
             changes = stage.stride > 1 or stage.channels != inputs
             if not any(operation.block != "skip" or operation.project or not changes for operation in operations):
-                raise ValueError(f"stages[{number}]: no operation fits its first layer; list one beside skip")
+                raise _misfit(number, "no operation fits its first layer; list one beside skip")
             for operation in operations:
                 for channels in (inputs, stage.channels):
                     if operation.block == "mbconv" and channels * operation.expansion % 1:
-                        raise ValueError(
-                            f"stages[{number}]: expansion {operation.expansion} of {channels} channels is no whole number"
+                        raise _misfit(
+                            number, f"expansion {operation.expansion} of {channels} channels is no whole number"
                         )
             inputs = stage.channels
-        if self.text == "digits" and max(len(stage.operations or self.operations) for stage in self.stages) > 10:
-            raise ValueError("text: digits allows at most 10 operations a layer; use lists")
         return self
+
+    @model_validator(mode="after")
+    def _digits_suffice(self) -> SpaceDescription:
+        for number, stage in enumerate(self.stages if self.text == "digits" else ()):
+            if len(stage.operations or self.operations) > 10:
+                raise _misfit(number, "text: digits allows at most 10 operations a layer; use lists")
+            if stage.depths[0] < stage.depths[1]:
+                raise _misfit(number, "text: digits needs a fixed depth; use lists")
+        return self
+
+
+def _misfit(stage: int, message: str) -> PydanticCustomError:
+    """What is wrong with a stage in view of the others; `location` lets a reader name the line."""
+    return PydanticCustomError("misfit", "{message}", {"message": message, "location": ("stages", stage)})

@@ -76,9 +76,9 @@ class MBConvSpace:
         Raises:
             SpaceError: not an architecture of this space; the message names the stage and what it allows.
         """
-        stages = self._split_digits(text) if self.description.text == "digits" else None
+        stages: Any = self._split_digits(text) if self.description.text == "digits" else None
         if stages is None:
-            stages = yaml.safe_load(text) if isinstance(text, str) else text
+            stages = _read_lists(text) if isinstance(text, str) else text
         if not _is_nested_list(stages):
             raise SpaceError(f"{text!r} is no architecture of {self.name}: write a list of lists of operation indices")
         kept = tuple(tuple(index for index in stage if index != -1) for stage in stages)
@@ -118,7 +118,8 @@ class MBConvSpace:
                 allowed = sorted(self.choices(number, layer))
                 if index not in allowed:
                     raise SpaceError(
-                        f"{architecture}: operation {index} at stage {number}, block {layer}; {self.name} allows {allowed}"
+                        f"{architecture}: operation {index} at stage {number}, block {layer}; "
+                        f"{self.name} allows {allowed}"
                     )
         return architecture
 
@@ -208,6 +209,14 @@ def _cost_table(space: MBConvSpace, resolution: int) -> CostTable:
     fixed += Cost(weights * pixels, weights + head.channels * (2 * head.norm + head.bias))
     fixed += Cost(head.channels * space.classes, head.channels * space.classes + space.classes)
     return CostTable(space.name, resolution, fixed, tuple(stages))
+
+
+def _read_lists(text: str) -> Any:
+    """The value of a YAML text; None where it is not YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
 
 
 def _is_nested_list(value: Any) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from configs.errors import DataError
 from data.loading import Images
+from runtime.console import logger
 
 Open = Callable[..., Images]
 KINDS = ("resident", "workers")
@@ -26,9 +27,10 @@ def damage(folder: Path, count: int) -> list[Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_few_damaged_images_are_replaced_and_named(
-    open_images: Open, folder: Path, kind: str, caplog: pytest.LogCaptureFixture
+    open_images: Open, folder: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged = damage(folder, 3)
+    monkeypatch.setattr(logger, "propagate", True)
     with caplog.at_level(logging.WARNING):
         batches = list(open_images(LOADER=kind).evaluation("train", 50))
     assert len(batches[0].labels) == 37

@@ -16,7 +16,6 @@ from configs.errors import SpaceError, WindowError
 from supernet.architecture import Architecture
 from supernet.cost import Cost, CostTable, StageCosts
 from supernet.window import FlopsWindow, uniform_integers
-from supernet.window_best import best_first
 from supernet.window_stage import StageChoices, StageSums
 from supernet.window_table import WindowTable, cost_unit
 
@@ -79,7 +78,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(windows())
 def test_count_members_and_ranks_equal_brute_force(case):
     expected = members(*case)
@@ -96,7 +95,7 @@ def test_count_members_and_ranks_equal_brute_force(case):
     assert [window.macs(one) for one in everything(case[0])] == costs
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(windows(), st.integers(0, 2**32), st.floats(0, 1))
 def test_mutants_are_other_members_and_children_mix_their_parents(case, seed, probability):
     window, source = FlopsWindow(*case), generator(seed)
@@ -145,7 +144,7 @@ def test_mutants_are_uniform_over_the_members_that_agree_with_the_parent():
     window, source = FlopsWindow(SMALL, 140, 170), generator(2)
     parent = Architecture("small", ((0, 1), (0,), (3, 0)))
     others = [one for one in window if one != parent]
-    assert_uniform([window.mutate(parent, 1.0, source) for _ in range(60 * len(others))], others)
+    assert_uniform([window.mutate(parent, 1.0, source) for _ in range(20 * len(others))], others)
 
 
 def test_a_mutation_without_free_genes_frees_as_few_as_it_needs():
@@ -164,7 +163,7 @@ def test_a_mutation_without_free_genes_frees_as_few_as_it_needs():
 
 
 def test_the_share_of_changed_genes_follows_the_probability():
-    layers = [{operation: 1 for operation in range(100)}] * 10
+    layers = [dict.fromkeys(range(100), 1)] * 10
     window, source = FlopsWindow(table_of((10, layers)), 0, 10), generator(4)
     parent = window.unrank(0)
     mutants = [window.mutate(parent, 0.3, source).stages[0] for _ in range(300)]
@@ -177,7 +176,7 @@ def test_crossover_is_uniform_over_the_mixtures():
     first, second = Architecture("small", ((0, 1), (0,), (3, 0, 1))), Architecture("small", ((1,), (0,), (3, 1)))
     population = [one for one in window if genes_agree(first, one, second)]
     assert len(population) > 4
-    assert_uniform([window.crossover(first, second, source) for _ in range(100 * len(population))], population)
+    assert_uniform([window.crossover(first, second, source) for _ in range(40 * len(population))], population)
 
 
 def test_parents_outside_the_window_are_brought_into_it():
@@ -264,16 +263,15 @@ def test_counts_and_numbers_beyond_64_bits_are_exact(stages):
     assert [window.rank(one) for one in window.unrank_many(numbers)] == numbers
 
 
-def test_the_best_path_is_exact_when_costs_fall_into_wide_buckets():
+def test_the_best_paths_are_exact_with_costs_of_many_digits():
     source = random.Random(0)
-    stages = [[{o: source.randrange(10**6, 10**8) for o in range(3)} for _ in range(3)] for _ in range(3)]
+    stages = [[{o: source.randrange(10**6, 10**8, 1000) for o in range(3)} for _ in range(3)] for _ in range(3)]
     table = table_of(*((1, layers) for layers in stages))
     scores = [[{o: source.gauss(0, 1) for o in layer} for layer in stage] for stage in stages]
     low, high = 300_000_000, 300_500_000
     expected = sorted(((score(scores, one), one) for one in members(table, low, high)), reverse=True)
-    choices = [StageChoices.from_costs(stage) for stage in table.stages]
-    found = list(best_first(choices, low, high, scores))
-    assert [stages for _, stages in found] == [one.stages for _, one in expected]
+    found = FlopsWindow(table, low, high).top_k(scores, len(expected) + 1)
+    assert [one for _, one in found] == [one for _, one in expected]
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected])
     assert len(expected) > 20
 
