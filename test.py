@@ -24,7 +24,7 @@ from runtime.files import write_json_atomic
 from runtime.progress import track
 from runtime.scripts import run
 from supernet.catalog import Selection, select
-from supernet.evaluation import evaluate
+from supernet.evaluation import Evaluation, evaluate
 from supernet.weights import find_weights, load_weights, network_weights, stored_selection
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         with runtime.precision.autocast():
             evaluation = evaluate(network, shown, runtime.world)
         seconds = time.monotonic() - started
-        report(config, runtime, selection, {**evaluation.to_json(), "images_per_second": evaluation.images / seconds})
+        report(config, runtime, selection, evaluation, seconds)
 
 
 def choose_selection(config: Config, state: Mapping[str, Any]) -> Selection:
@@ -70,24 +70,26 @@ def choose_selection(config: Config, state: Mapping[str, Any]) -> Selection:
     return stored
 
 
-def report(config: Config, runtime: Runtime, selection: Selection, measured: Mapping[str, float]) -> None:
+def report(config: Config, runtime: Runtime, selection: Selection, evaluation: Evaluation, seconds: float) -> None:
     """The figures in words and in SAVE_PATH/result.json."""
     cost = selection.space.cost(selection.architecture)
+    rate = evaluation.images / seconds
     result = {
         "selection": selection.name,
         "checkpoint": config.resume_path,
         "resolution": selection.space.resolution,
         "macs": cost.macs,
         "params": cost.params,
-        "test": measured,
+        "test": {**evaluation.to_json(), "images_per_second": round(rate, 1)},
+        "seconds": round(seconds, 1),
         "command": describe_command(),
     }
     if runtime.world.is_main:
         write_json_atomic(runtime.folder / "result.json", result)
     runtime.log(f"{selection.name}: {cost.macs / 1e6:.2f} M MACs, {cost.params:,} parameters")
     runtime.log(
-        f"test: top-1 {measured['top1']:.2f} %, top-5 {measured['top5']:.2f} %, loss {measured['loss']:.4f}, "
-        f"{measured['images']} images, {measured['images_per_second']:.0f} images/s"
+        f"test: top-1 {evaluation.top1:.2f} %, top-5 {evaluation.top5:.2f} %, loss {evaluation.loss:.4f}, "
+        f"{evaluation.images} images, {rate:.0f} images/s"
     )
 
 

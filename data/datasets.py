@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torchvision.datasets import CIFAR10, CIFAR100
 
 from configs.errors import DataError
 from configs.schema import Data
 from data.examples import Examples, ImageArray, ImageFiles
 from data.fashion_mnist import CLASSES, read_fashion_mnist
 from data.folders import scan_class_folders
+from runtime.compatibility import import_torchvision
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -80,9 +81,13 @@ def _refuse_other_classes(path: Path, test: str, train_classes: set[str], test_c
         raise DataError(f"{path}: train and {test} have different classes ({'; '.join(told)}); make them alike")
 
 
-def _open_cifar(path: Path, reader: type[CIFAR10], statistics: Statistics) -> Dataset:
+def _open_cifar(path: Path, name: str, statistics: Statistics) -> Dataset:
     if (path / "train").is_dir():
         return _open_folders(path, "test", statistics)
+    import_torchvision()  # slow, and no other data set needs it
+    from torchvision import datasets
+
+    reader = getattr(datasets, name)
     if not (path / reader.base_folder).is_dir():
         raise DataError(f"{path} has neither {reader.base_folder}/ (torchvision's layout) nor train/<class>/ folders")
     try:
@@ -94,7 +99,7 @@ def _open_cifar(path: Path, reader: type[CIFAR10], statistics: Statistics) -> Da
     return Dataset(tuple(train.classes), _cifar_array(train), _cifar_array(test), statistics)
 
 
-def _cifar_array(split: CIFAR10) -> ImageArray:
+def _cifar_array(split: Any) -> ImageArray:
     return ImageArray(np.ascontiguousarray(split.data), np.array(split.targets, dtype=np.int64))
 
 
@@ -121,8 +126,8 @@ def _grey_array(pixels: np.ndarray, labels: np.ndarray) -> ImageArray:
 
 _OPENERS: dict[str, Callable[[Path], Dataset]] = {
     "image_folder": _open_image_folder,
-    "cifar10": lambda path: _open_cifar(path, CIFAR10, CIFAR_10),
-    "cifar100": lambda path: _open_cifar(path, CIFAR100, CIFAR_100),
+    "cifar10": lambda path: _open_cifar(path, "CIFAR10", CIFAR_10),
+    "cifar100": lambda path: _open_cifar(path, "CIFAR100", CIFAR_100),
     "fashion_mnist": _open_fashion_mnist,
     "digits": _open_digits,
 }

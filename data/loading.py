@@ -14,10 +14,11 @@ from configs.schema import Config, Data
 from data.augmentation import BatchAugmentation, Normalization
 from data.batches import Batch, Destination, EvaluationLoader, TrainingLoader
 from data.datasets import Dataset, open_dataset
+from data.geometry import Geometry
 from data.resident import ResidentImages, ResidentTraining, iterate_resident, load_resident
 from data.splits import GlobalOrder, split_search, take_subset
-from data.transforms import Geometry, evaluation_transform, training_transform
 from data.workers import TransformedImages, WorkerBatches, WorkerTraining
+from runtime.console import logger
 from runtime.context import Runtime
 
 
@@ -119,6 +120,8 @@ class Images:
         if _is_resident(config):
             augment = BatchAugmentation(config.augment, self._normalize, config.interpolation)
             return ResidentTraining(self._resident("train"), indices, order, augment, self._destination)
+        from data.transforms import training_transform  # slow to import
+
         transform = training_transform(self._geometry, config.augment, _color_jitter(config))
         images = TransformedImages(self._dataset.train, indices, transform, self._seed)
         return WorkerTraining(images, order, self._destination, config.workers)
@@ -162,6 +165,8 @@ class Images:
     def _iterate_workers(
         self, split: str, indices: np.ndarray, own: np.ndarray, batch_size: int
     ) -> Callable[[], Iterator[Batch]]:
+        from data.transforms import evaluation_transform  # slow to import
+
         examples = self._dataset.test if split == "test" else self._dataset.train
         images = TransformedImages(examples, indices, evaluation_transform(self._geometry), self._seed)
         keys = [[(0, int(p)) for p in own[start : start + batch_size]] for start in range(0, len(own), batch_size)]
@@ -202,3 +207,5 @@ def _check_keys(config: Data, channels: int) -> None:
         raise ConfigError("DATA.AUGMENT.CROP_PADDING and SCALE are two ways to crop; set SCALE=null or CROP_PADDING=0")
     if augment.policy and _is_resident(config):
         raise ConfigError("DATA.AUGMENT.POLICY works on single images; set DATA.LOADER=workers, or POLICY=''")
+    if _color_jitter(config) and _is_resident(config):
+        logger.warning("DATA.AUGMENT.COLOR_JITTER has no effect with DATA.LOADER=resident")

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from data.augmentation import BatchAugmentation, Normalization
 from data.batches import Batch, Destination
 from data.examples import Examples, ImageArray
+from data.geometry import Geometry
 from data.splits import GlobalOrder
-from data.transforms import Geometry, evaluation_transform
 from data.unreadable import UnreadableImages, read_or_replace
 from runtime.progress import track
 from runtime.seeds import make_generator
@@ -74,6 +74,8 @@ def _resize_part(pixels: torch.Tensor, geometry: Geometry) -> torch.Tensor:
 def _decode(
     examples: Examples, geometry: Geometry, unreadable: list[int], threads: int, progress: bool
 ) -> torch.Tensor:
+    from data.transforms import evaluation_transform  # slow to import
+
     transform = evaluation_transform(geometry, normalize=False)
     count, size = len(examples.labels), geometry.size
     pixels = torch.empty(count, size, size, len(geometry.mean), dtype=torch.uint8)

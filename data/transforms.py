@@ -1,36 +1,18 @@
-"""One image at a time on the CPU, by timm: evaluation geometry and training augmentation."""
+"""One image at a time on the CPU, by timm: evaluation geometry and training augmentation.
+
+Importing timm and torchvision takes seconds, so this module is imported only where single images are transformed.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-
-import numpy as np
-import torch
-from PIL import Image
-from timm.data import create_transform
-from torchvision import transforms
-
 from configs.schema import Augment
-from runtime.seeds import derive_seed
+from data.geometry import Geometry, Transform
+from runtime.compatibility import import_torchvision
 
-Transform = Callable[[Image.Image], torch.Tensor]
+import_torchvision()
 
-
-@dataclass(frozen=True)
-class Geometry:
-    """How an image becomes `size` x `size` pixels, and their channel means and deviations in [0, 1].
-
-    Evaluation resizes the shorter side to size / crop_fraction and keeps the central square.
-    """
-
-    size: int
-    crop_fraction: float
-    interpolation: str
-    mean: Sequence[float]
-    std: Sequence[float]
+from timm.data import create_transform  # noqa: E402
+from torchvision import transforms  # noqa: E402
 
 
 def evaluation_transform(geometry: Geometry, normalize: bool = True) -> Transform:
@@ -77,22 +59,3 @@ def _padded_crop(geometry: Geometry, augment: Augment) -> Transform:
             transforms.RandomHorizontalFlip(augment.flip),
         ]
     )
-
-
-@contextmanager
-def seeded_libraries(seed: int, *tags: int | str) -> Iterator[None]:
-    """Seed the global CPU generators that timm and torchvision draw from, and put their states back afterwards.
-
-    `torch.manual_seed` would reset the accelerator's generators too, which the caller is using.
-    """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    value = derive_seed(seed, *tags)
-    random.seed(value)
-    np.random.seed(value % 2**32)
-    torch.default_generator.manual_seed(value)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])

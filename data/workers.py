@@ -16,9 +16,10 @@ from torch.utils.data import Dataset as TorchDataset
 from configs.errors import DataError
 from data.batches import Batch, Destination
 from data.examples import Examples
+from data.geometry import Transform
 from data.splits import GlobalOrder
-from data.transforms import Transform, seeded_libraries
 from data.unreadable import UnreadableImages, read_or_replace
+from runtime.seeds import seeded_libraries
 
 Key = tuple[int, int]  # (epoch, position in the split)
 
@@ -102,8 +103,8 @@ class WorkerBatches:
             if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
                 raise
             raise DataError(
-                f"a data loading process died ({str(error) or type(error).__name__}); the usual cause is too little memory or a small /dev/shm: "
-                "lower DATA.WORKERS or TRAIN.BATCH_SIZE"
+                f"a data loading process died ({str(error) or type(error).__name__}); the usual cause is too little "
+                "memory or a small /dev/shm: lower DATA.WORKERS or TRAIN.BATCH_SIZE"
             ) from error
 
 

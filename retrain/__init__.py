@@ -1,0 +1,1 @@
+"""One network from scratch, or from a supernet's weights."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from timm.data import Mixup
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
 from configs.schema import Augment, Train
+from runtime.compatibility import import_torchvision
 from runtime.journal import Position
 from runtime.optimization import (
     average_gradients,
@@ -21,6 +20,10 @@ from runtime.optimization import (
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.world import World
+
+if TYPE_CHECKING:
+    from timm.data import Mixup
+    from timm.utils import ModelEmaV3
 
 
 class NetworkTraining:
@@ -39,12 +42,8 @@ class NetworkTraining:
         self.config, self.network = config, network
         self.precision, self.world, self.seed = precision, world, seed
         self.optimizer = build_optimizer(config, network)
-        self.averaged = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-        mixed = augment.mixup > 0 or augment.cutmix > 0
-        smoothing = config.label_smoothing
-        self.mixup = (
-            Mixup(augment.mixup, augment.cutmix, label_smoothing=smoothing, num_classes=classes) if mixed else None
-        )
+        self.averaged = _average_weights(network, config.ema_decay) if config.ema_decay else None
+        self.mixup = _mix(augment, config.label_smoothing, classes) if augment.mixup or augment.cutmix else None
 
     @property
     def best_network(self) -> nn.Module:
@@ -96,3 +95,17 @@ class NetworkTraining:
             self.averaged.module.load_state_dict(state.get("state_dict_ema", state["state_dict"]))
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load_state_dict(state["precision"])
+
+
+def _average_weights(network: nn.Module, decay: float) -> ModelEmaV3:
+    import_torchvision()  # slow; timm needs it
+    from timm.utils import ModelEmaV3
+
+    return ModelEmaV3(network, decay=decay, use_warmup=True)
+
+
+def _mix(augment: Augment, label_smoothing: float, classes: int) -> Mixup:
+    import_torchvision()  # slow; timm needs it
+    from timm.data import Mixup
+
+    return Mixup(augment.mixup, augment.cutmix, label_smoothing=label_smoothing, num_classes=classes)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
-from timm.optim import RMSpropTF
 from torch import Tensor, nn
 
 from configs.schema import Train
+from runtime.compatibility import import_torchvision
 from runtime.world import World
 
 
@@ -26,6 +26,9 @@ def build_optimizer(config: Train, module: nn.Module) -> torch.optim.Optimizer:
         case "sgd":
             return torch.optim.SGD(groups, config.lr, config.momentum, nesterov=config.momentum > 0)
         case "rmsproptf":
+            import_torchvision()  # slow; timm needs it, and no other optimizer needs timm
+            from timm.optim import RMSpropTF
+
             return RMSpropTF(groups, config.lr, alpha=0.9, eps=config.eps, momentum=config.momentum)
         case "adamw":
             return torch.optim.AdamW(groups, config.lr, eps=config.eps)

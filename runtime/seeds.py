@@ -6,6 +6,8 @@ is re-seeded at each step or sample by `seed_libraries`, which makes it a pure f
 
 import hashlib
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -28,3 +30,22 @@ def seed_libraries(seed: int, *tags: int | str) -> None:
     random.seed(value)
     np.random.seed(value % 2**32)
     torch.manual_seed(value)
+
+
+@contextmanager
+def seeded_libraries(seed: int, *tags: int | str) -> Iterator[None]:
+    """Seed the global CPU generators that timm and torchvision draw from, and put their states back afterwards.
+
+    `torch.manual_seed` would reset the accelerator's generators too, which the caller is using.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    value = derive_seed(seed, *tags)
+    random.seed(value)
+    np.random.seed(value % 2**32)
+    torch.default_generator.manual_seed(value)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

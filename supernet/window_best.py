@@ -20,6 +20,7 @@ from supernet.window_table import Stages, window_bins
 
 SCORE_BITS = 60  # totals of scores stay within 2**60,
 IMPOSSIBLE = -(2**62)  # so that what lies below -2**61 is IMPOSSIBLE plus scores
+BLOCK = 2**16  # bins handled at once, so that intermediate results stay in the processor's cache
 STAGE_END = -1  # below every operation index: with it, partial paths sort as their architectures do
 
 Scores = Sequence[Sequence[Mapping[int, float]]]
@@ -142,8 +143,9 @@ def _at(after: np.ndarray, cost: int) -> int:
 def _raise_bound(bound: np.ndarray, following: np.ndarray, cost: int, score: int) -> None:
     """From each bin, allow the step that leads `cost` further and adds `score`."""
     size = min(len(bound), len(following) - cost)
-    if size > 0:
-        np.maximum(bound[:size], following[cost : cost + size] + score, out=bound[:size])
+    for start in range(0, size, BLOCK):
+        part = bound[start : min(start + BLOCK, size)]
+        np.maximum(part, following[start + cost : start + cost + len(part)] + score, out=part)
 
 
 def _exponent(stages: Sequence[StageSums], scores: Scores) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 from supernet.window_stage import StageSums, choose, ways_dtype
 
 LIMB_BITS = 32
+SCATTER = 4  # pairs of a prefix and a stage cost for each bin, up to which adding pairs beats adding arrays
 BLOCK = 512  # architectures unranked at once: bounds the (block, distinct stage costs) arrays to some 10 MB
 
 Stages = tuple[tuple[int, ...], ...]
@@ -103,7 +104,7 @@ class WindowTable:
         size = min(span, self._high) + 2
         limbs = 1 + max(0, -(-(total.bit_length() - 63) // LIMB_BITS))
         extended = np.zeros((limbs, size), np.int64)
-        if limbs == 1 and np.count_nonzero(prefix) * len(self._offsets[index]) <= 2 * size:
+        if limbs == 1 and np.count_nonzero(prefix) * len(self._offsets[index]) <= SCATTER * size:
             self._scatter(extended[0], prefix[0], index)
         else:
             self._convolve(extended, prefix, index)
@@ -113,9 +114,11 @@ class WindowTable:
     def _scatter(self, extended: np.ndarray, prefix: np.ndarray, index: int) -> None:
         """Add up the pairs of an occurring prefix cost and a stage cost: for prefixes with few costs."""
         used = np.flatnonzero(prefix)
-        bins = used[:, None] + self._offsets[index]
-        kept = bins < len(extended)
-        np.add.at(extended, bins[kept], (prefix[used, None] * self._stages[index].ways)[kept])
+        pairs = [(used, prefix[used]), (self._offsets[index], self._stages[index].ways)]
+        (few, few_ways), (many, many_ways) = sorted(pairs, key=lambda pair: len(pair[0]))
+        for offset, ways in zip(few.tolist(), few_ways.tolist()):
+            size = np.searchsorted(many, len(extended) - offset)
+            extended[many[:size] + offset] += many_ways[:size] * ways
 
     def _convolve(self, extended: np.ndarray, prefix: np.ndarray, index: int) -> None:
         """Add up shifted arrays, layer by layer: for prefixes in which most costs occur."""

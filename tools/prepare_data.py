@@ -9,6 +9,7 @@ from pathlib import Path
 from data.preparation.archives import count_images, unpack_image_folders
 from data.preparation.fashion_mnist import prepare_fashion_mnist
 from data.preparation.imagenet_val import sort_validation_images
+from runtime.scripts import run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,6 +63,4 @@ def _imagenet_val(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from runtime.scripts import run
-
     run(main)

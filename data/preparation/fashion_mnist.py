@@ -8,10 +8,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import runtime.seeds  # noqa: F401  (repairs torchvision's import)
 from configs.errors import DataError
 from data.fashion_mnist import FILES, read_fashion_mnist
 from data.preparation.staging import staged_folder
+from runtime.compatibility import import_torchvision
 
 PACKAGE = "dataset-fashion-mnist"
 
@@ -93,6 +93,7 @@ def _run(*command: str, folder: Path) -> None:
 
 
 def _download(scratch: Path) -> Path:
+    import_torchvision()
     from torchvision.datasets import FashionMNIST
 
     FashionMNIST(str(scratch), download=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -36,16 +37,13 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
 
 
-def squeeze_excite(
-    images: Tensor, reduce: tuple[Tensor, Tensor | None], expand: tuple[Tensor, Tensor | None]
-) -> Tensor:
-    """Scale each channel by a gate computed from all of them (Hu et al. 2018); (weight, bias) pairs of two 1x1 convs.
+def squeeze_excite(images: Tensor, reduce: Callable[[Tensor], Tensor], expand: Callable[[Tensor], Tensor]) -> Tensor:
+    """Scale each channel by a gate computed from all of them (Hu et al. 2018), through two 1x1 convolutions.
 
     ReLU inside, gate relu6(x + 3) / 6, as in Cream's networks.
     """
     pooled = images.mean((2, 3), keepdim=True)
-    hidden = functional.relu(functional.conv2d(pooled, *reduce))
-    return images * functional.hardsigmoid(functional.conv2d(hidden, *expand))
+    return images * functional.hardsigmoid(expand(functional.relu(reduce(pooled))))
 
 
 class SqueezeExcite(nn.Module):
@@ -57,8 +55,7 @@ class SqueezeExcite(nn.Module):
         self.conv_expand = conv(reduced, channels, 1, bias=True)
 
     def forward(self, images: Tensor) -> Tensor:
-        reduce, expand = self.conv_reduce, self.conv_expand
-        return squeeze_excite(images, (reduce.weight, reduce.bias), (expand.weight, expand.bias))
+        return squeeze_excite(images, self.conv_reduce, self.conv_expand)
 
 
 def drop_path(images: Tensor, rate: float, training: bool) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -125,7 +126,8 @@ class SuperSqueezeExcite(nn.Module):
         return (reduce[:, :, None, None], self.reduce_bias(width)), (expand[:, :, None, None], self.expand_bias(level))
 
     def forward(self, images: Tensor, level: int, width: int) -> Tensor:
-        return squeeze_excite(images, *self.weights(level, width))
+        reduce, expand = (partial(functional.conv2d, weight=w, bias=b) for w, b in self.weights(level, width))
+        return squeeze_excite(images, reduce, expand)
 
 
 class SuperInvertedResidual(nn.Module):

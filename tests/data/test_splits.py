@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import DataError
@@ -13,6 +13,7 @@ from runtime.seeds import make_generator
 label_lists = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array)
 
 
+@settings(deadline=None)
 @given(label_lists, st.integers(0, 9), st.floats(0, 1))
 def test_every_prefix_holds_the_classes_in_proportion(labels: np.ndarray, seed: int, share: float) -> None:
     order = stratified_order(labels, make_generator(seed, "test"))
@@ -24,6 +25,7 @@ def test_every_prefix_holds_the_classes_in_proportion(labels: np.ndarray, seed: 
     assert (abs(found - taken * share_of_class) <= 1 + np.count_nonzero(counts) * share_of_class).all()
 
 
+@settings(deadline=None)
 @given(label_lists, st.floats(0, 0.99), st.integers(0, 9))
 def test_the_search_split_is_disjoint_complete_and_deterministic(
     labels: np.ndarray, fraction: float, seed: int
@@ -50,6 +52,7 @@ def test_a_subset_is_fixed_and_mixed() -> None:
     assert np.array_equal(subset, take_subset(labels, 8, seed=3, split="search"))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 30), st.integers(0, 3), st.integers(0, 3))
 def test_ranks_together_see_the_batch_of_one_process(
     world: int, batch: int, extra: int, epoch: int, first_step: int

@@ -4,12 +4,12 @@ import random
 import time
 from collections import Counter
 from itertools import product
-from math import sqrt
+from math import prod, sqrt
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from configs.errors import SpaceError, WindowError
@@ -21,6 +21,10 @@ from supernet.window_table import WindowTable, cost_unit
 
 CREAM_OPERATIONS = [(3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6)]
 CREAM_STAGES = [(24, 2, 5), (40, 2, 5), (80, 2, 5), (96, 1, 6), (192, 2, 6)]
+CREAM_TOTAL = ((6**6 - 6) // 5) ** 3 * ((6**7 - 6) // 5) ** 2
+
+
+Case = tuple[CostTable, int, int]
 
 
 def table_of(*stages: tuple[int, list[dict[int, int]]], fixed: int = 0, space: str = "small") -> CostTable:
@@ -61,7 +65,7 @@ def assert_uniform(draws: list, population: list) -> None:
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> tuple[CostTable, int, int]:
+def windows(draw: st.DrawFn) -> Case:
     """A small table with skips (0), equal costs, fixed stages and a common divisor, and a window with members."""
     unit = draw(st.sampled_from([1, 7, 64]))
     macs = st.sampled_from([0, 1, 2, 3, 5, 8, 13]).map(lambda cost: cost * unit)
@@ -69,6 +73,7 @@ def windows(draw: st.DrawFn) -> tuple[CostTable, int, int]:
     stage = st.lists(layer, min_size=1, max_size=3)
     stages = [(draw(st.integers(1, len(layers))), layers) for layers in draw(st.lists(stage, min_size=1, max_size=3))]
     table = table_of(*stages, fixed=draw(st.integers(0, 100)))
+    assume(prod(len(variants_of(stage)) for stage in table.stages) <= 1000)
     costs = sorted({table.cost(one).macs for one in everything(table)})
     minimum, maximum = sorted((draw(st.sampled_from(costs)), draw(st.sampled_from(costs))))
     return table, minimum - draw(st.integers(0, 3)), maximum + draw(st.integers(0, 3))
@@ -80,7 +85,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @settings(max_examples=80, deadline=None)
 @given(windows())
-def test_count_members_and_ranks_equal_brute_force(case):
+def test_count_members_and_ranks_equal_brute_force(case: Case) -> None:
     expected = members(*case)
     window = FlopsWindow(*case)
     listed = list(window)
@@ -97,7 +102,7 @@ def test_count_members_and_ranks_equal_brute_force(case):
 
 @settings(max_examples=80, deadline=None)
 @given(windows(), st.integers(0, 2**32), st.floats(0, 1))
-def test_mutants_are_other_members_and_children_mix_their_parents(case, seed, probability):
+def test_mutants_are_other_members_and_children_mix_their_parents(case: Case, seed: int, probability: float) -> None:
     window, source = FlopsWindow(*case), generator(seed)
     first, second = window.sample(source, 2)
     mutant = window.mutate(first, probability, source)
@@ -110,7 +115,7 @@ def test_mutants_are_other_members_and_children_mix_their_parents(case, seed, pr
 
 @settings(max_examples=60, deadline=None)
 @given(windows(), st.integers(0, 2**32))
-def test_top_k_equals_sorting(case, seed):
+def test_top_k_equals_sorting(case: Case, seed: int) -> None:
     table, source = case[0], random.Random(seed)
     scores = [[{name: source.randint(-4, 4) / 4 for name in layer} for layer in stage.layers] for stage in table.stages]
     total = {one: score(scores, one) for one in members(*case)}
@@ -133,21 +138,22 @@ SMALL = table_of(
 )
 
 
-def test_samples_are_uniform_over_the_window():
+def test_samples_are_uniform_over_the_window() -> None:
     window = FlopsWindow(SMALL, 140, 170)
     population = members(SMALL, 140, 170)
     assert 30 < len(population) < len(everything(SMALL))
     assert_uniform(window.sample(generator(1), 200 * len(population)), population)
 
 
-def test_mutants_are_uniform_over_the_members_that_agree_with_the_parent():
-    window, source = FlopsWindow(SMALL, 140, 170), generator(2)
-    parent = Architecture("small", ((0, 1), (0,), (3, 0)))
+def test_mutants_are_uniform_over_the_members_that_agree_with_the_parent() -> None:
+    window, source = FlopsWindow(SMALL, 140, 150), generator(2)
+    parent = window.unrank(0)
     others = [one for one in window if one != parent]
-    assert_uniform([window.mutate(parent, 1.0, source) for _ in range(20 * len(others))], others)
+    assert len(others) > 10
+    assert_uniform([window.mutate(parent, 1.0, source) for _ in range(40 * len(others))], others)
 
 
-def test_a_mutation_without_free_genes_frees_as_few_as_it_needs():
+def test_a_mutation_without_free_genes_frees_as_few_as_it_needs() -> None:
     wide, source = FlopsWindow(SMALL, 0, 1000), generator(3)
     parent = Architecture("small", ((0, 1), (0,), (3, 0, 0)))
     for _ in range(100):
@@ -162,7 +168,7 @@ def test_a_mutation_without_free_genes_frees_as_few_as_it_needs():
     assert swapped == Architecture("small", ((1,), (0,)))
 
 
-def test_the_share_of_changed_genes_follows_the_probability():
+def test_the_share_of_changed_genes_follows_the_probability() -> None:
     layers = [dict.fromkeys(range(100), 1)] * 10
     window, source = FlopsWindow(table_of((10, layers)), 0, 10), generator(4)
     parent = window.unrank(0)
@@ -171,7 +177,7 @@ def test_the_share_of_changed_genes_follows_the_probability():
     assert abs(changed - 3.0) < 0.4
 
 
-def test_crossover_is_uniform_over_the_mixtures():
+def test_crossover_is_uniform_over_the_mixtures() -> None:
     window, source = FlopsWindow(SMALL, 140, 170), generator(5)
     first, second = Architecture("small", ((0, 1), (0,), (3, 0, 1))), Architecture("small", ((1,), (0,), (3, 1)))
     population = [one for one in window if genes_agree(first, one, second)]
@@ -179,7 +185,7 @@ def test_crossover_is_uniform_over_the_mixtures():
     assert_uniform([window.crossover(first, second, source) for _ in range(40 * len(population))], population)
 
 
-def test_parents_outside_the_window_are_brought_into_it():
+def test_parents_outside_the_window_are_brought_into_it() -> None:
     window = FlopsWindow(SMALL, 150, 160)
     cheap = Architecture("small", ((0,), (0,), (0, 0)))
     assert cheap not in window
@@ -188,7 +194,7 @@ def test_parents_outside_the_window_are_brought_into_it():
         window.crossover(cheap, cheap, generator())
 
 
-def test_the_generator_decides_everything():
+def test_the_generator_decides_everything() -> None:
     window = FlopsWindow(SMALL, 140, 170)
 
     def story(seed: int) -> list:
@@ -201,7 +207,7 @@ def test_the_generator_decides_everything():
     assert story(7) != story(8)
 
 
-def test_uniform_integers_reach_every_value_of_bounds_of_any_size():
+def test_uniform_integers_reach_every_value_of_bounds_of_any_size() -> None:
     assert uniform_integers(1, 3, generator()) == [0, 0, 0]
     assert_uniform(uniform_integers(33, 5000, generator()), list(range(33)))
     bound = 3 * 2**70
@@ -211,7 +217,7 @@ def test_uniform_integers_reach_every_value_of_bounds_of_any_size():
     assert_uniform([draw % 8 for draw in draws], list(range(8)))
 
 
-def test_strangers_are_refused():
+def test_strangers_are_refused() -> None:
     window = FlopsWindow(SMALL, 140, 170)
     cheap = Architecture("small", ((0,), (0,), (0, 0)))
     with pytest.raises(WindowError, match=r"\[0.00014, 0.00017\] million MACs"):
@@ -237,7 +243,7 @@ def test_strangers_are_refused():
         (30_000_000, 20_000_000, "the minimum is above the maximum"),
     ],
 )
-def test_an_empty_window_names_the_feasible_range(minimum, maximum, expected):
+def test_an_empty_window_names_the_feasible_range(minimum: int, maximum: int, expected: str) -> None:
     table = table_of((1, [{0: 0, 1: 10_500_000, 2: 50_000_000}]), (1, [{0: 4_000_000}]), fixed=6_000_000)
     with pytest.raises(WindowError) as caught:
         FlopsWindow(table, minimum, maximum)
@@ -246,7 +252,7 @@ def test_an_empty_window_names_the_feasible_range(minimum, maximum, expected):
 
 
 @pytest.mark.parametrize("stages", [1, 3, 8])
-def test_counts_and_numbers_beyond_64_bits_are_exact(stages):
+def test_counts_and_numbers_beyond_64_bits_are_exact(stages: int) -> None:
     """Every member's cost is the number of its odd operations, so that binomials count the windows."""
     layers = 120 // stages
     table = table_of(*[(layers, [{0: 0, 1: 64}] * layers)] * stages)
@@ -263,12 +269,14 @@ def test_counts_and_numbers_beyond_64_bits_are_exact(stages):
     assert [window.rank(one) for one in window.unrank_many(numbers)] == numbers
 
 
-def test_the_best_paths_are_exact_with_costs_of_many_digits():
+def test_the_best_paths_are_exact_with_costs_of_many_digits() -> None:
     source = random.Random(0)
-    stages = [[{o: source.randrange(10**6, 10**8, 1000) for o in range(3)} for _ in range(3)] for _ in range(3)]
+    stages = [
+        [{o: source.randrange(10**6, 10**8, 1000) for o in range(3)} for _ in range(depth)] for depth in (3, 3, 2)
+    ]
     table = table_of(*((1, layers) for layers in stages))
     scores = [[{o: source.gauss(0, 1) for o in layer} for layer in stage] for stage in stages]
-    low, high = 300_000_000, 300_500_000
+    low, high = 250_000_000, 251_000_000
     expected = sorted(((score(scores, one), one) for one in members(table, low, high)), reverse=True)
     found = FlopsWindow(table, low, high).top_k(scores, len(expected) + 1)
     assert [one for _, one in found] == [one for _, one in expected]
@@ -276,7 +284,7 @@ def test_the_best_paths_are_exact_with_costs_of_many_digits():
     assert len(expected) > 20
 
 
-def test_the_best_of_many_equals_need_no_enumeration():
+def test_the_best_of_many_equals_need_no_enumeration() -> None:
     table = table_of(*[(1, [{0: 64, 1: 64, 2: 128}] * 8)] * 5)
     flat = [[dict.fromkeys(layer, 0.1) for layer in stage.layers] for stage in table.stages]
     best = FlopsWindow(table, 0, 10**4).top_k(flat, 3)
@@ -322,28 +330,27 @@ def cream() -> FlopsWindow:
     return FlopsWindow(cream_table(), 285_000_000, 287_000_000)
 
 
-def test_cream_reproduces_its_published_size(cream):
+def test_cream_reproduces_its_published_size(cream: FlopsWindow) -> None:
     """2.5e21 architectures, 1.8e-8 of them in 285-287 M; all costs are multiples of 64 MACs."""
-    total = (6**6 - 6) ** 3 * (6**7 - 6) ** 2 // 5**5
     sums = [StageSums(StageChoices.from_costs(stage)) for stage in cream.table.stages]
     assert cost_unit(sums) == 64
-    assert FlopsWindow(cream.table, 0, 10**9).count == total > 2**64
-    assert f"{total:.1e}" == "2.5e+21"
-    assert 1.75e-8 < cream.count / total < 1.9e-8
+    assert FlopsWindow(cream.table, 0, 10**9).count == CREAM_TOTAL > 2**64
+    assert f"{CREAM_TOTAL:.1e}" == "2.5e+21"
+    assert 1.75e-8 < cream.count / CREAM_TOTAL < 1.9e-8
     published = Architecture("cream", ((0,), (0,), (3, 3), (3, 1, 3), (3, 3, 3, 3), (3, 3, 3), (0,)))
     assert cream.macs(published) == 276_262_016
 
 
-def test_cream_windows_add_up(cream):
+def test_cream_windows_add_up(cream: FlopsWindow) -> None:
     """Nothing is lost or counted twice at the bounds of adjacent windows."""
-    parts = [FlopsWindow(cream.table, *bounds).count for bounds in ((0, 284_999_999), (287_000_001, 600_000_000))]
-    assert sum(parts) + cream.count == FlopsWindow(cream.table, 0, 600_000_000).count
+    parts = [FlopsWindow(cream.table, *bounds).count for bounds in ((0, 284_999_999), (287_000_001, 10**9))]
+    assert sum(parts) + cream.count == CREAM_TOTAL
 
 
-def test_cream_samples_fast_and_inside(cream):
-    start = time.perf_counter()
+def test_cream_samples_fast_and_inside(cream: FlopsWindow) -> None:
+    start = time.process_time()
     drawn = cream.sample(generator(), 2000)
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 4
     assert all(285_000_000 <= cream.macs(one) <= 287_000_000 for one in drawn)
     assert len(set(drawn)) == len(drawn)
     for one in drawn[:20]:
@@ -354,28 +361,28 @@ def test_cream_samples_fast_and_inside(cream):
         assert cream.crossover(one, mutant, generator()) in cream
 
 
-def test_cream_samples_agree_with_independent_marginals(cream):
+def test_cream_samples_agree_with_independent_marginals(cream: FlopsWindow) -> None:
     """The share of each depth of a stage equals the exact count of the space with that depth fixed."""
     drawn = cream.sample(generator(1), 4000)
     stage = StageChoices.from_costs(cream.table.stages[1])
     others = [StageSums(StageChoices.from_costs(other)) for other in cream.table.stages[2:]]
     fixed = cream.table.fixed.macs + cream.table.stages[0].layers[0][0].macs
-    for depth in stage.depths:
+    for depth in (2, 4):
         sums = [StageSums(StageChoices((depth,), stage.layers)), *others]
         share = WindowTable(sums, fixed, cream.minimum, cream.maximum).count / cream.count
         observed = sum(len(one.stages[1]) == depth for one in drawn) / len(drawn)
         assert abs(observed - share) < 5 * sqrt(share * (1 - share) / len(drawn)) + 1e-12
 
 
-def test_cream_refuses_an_empty_window_at_once(cream):
-    start = time.perf_counter()
+def test_cream_refuses_an_empty_window_at_once(cream: FlopsWindow) -> None:
+    start = time.process_time()
     for minimum, maximum in ((1, 2), (743_900_000, 743_950_000), (900_000_000, 950_000_000)):
         with pytest.raises(WindowError, match=r"from 76\.082176 to 743\.980544 million MACs"):
             FlopsWindow(cream.table, minimum, maximum)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
-def test_cream_best_paths_are_ordered_and_inside(cream):
+def test_cream_best_paths_are_ordered_and_inside(cream: FlopsWindow) -> None:
     """With the costs as scores the best paths are the costliest that the window admits."""
     scores = [
         [{name: float(cost.macs) for name, cost in layer.items()} for layer in s.layers] for s in cream.table.stages

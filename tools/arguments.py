@@ -1,0 +1,41 @@
+"""Command-line arguments that several tools share."""
+
+from __future__ import annotations
+
+import argparse
+from decimal import Decimal
+
+
+def add_window(parser: argparse.ArgumentParser) -> None:
+    """Add `--space`, `--minimum`, `--maximum` and `--resolution`; the bounds stay text, so that decimals are exact."""
+    parser.add_argument("--space", default="cream", help="name or YAML file; default: %(default)s")
+    parser.add_argument("--minimum", default="0", help="million MACs, inclusive; default: %(default)s")
+    parser.add_argument("--maximum", required=True, help="million MACs, inclusive")
+    parser.add_argument("--resolution", type=resolution, help="pixels; default: the space's own")
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    return _at_least(1, text)
+
+
+def resolution(text: str) -> int:
+    """Image height and width, at least 8 pixels as in DATA.IMAGE_SIZE."""
+    return _at_least(8, text)
+
+
+def integer_or_text(text: str) -> int | str:
+    """The integer that a text is, else the text: MODEL_SELECTION as a YAML file would give it."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def as_number(text: str) -> int | float:
+    """The JSON number of a decimal text."""
+    value = Decimal(text)
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _at_least(minimum: int, text: str) -> int:
+    if not text.isdecimal() or int(text) < minimum:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+    return int(text)

@@ -1,0 +1,54 @@
+"""Random architectures of a FLOPs window: `python -m tools.sample --space fashion --maximum 3 --count 5`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from runtime.scripts import run
+from runtime.seeds import make_generator
+from supernet.catalog import build_space
+from supernet.cost import macs_from_millions
+from tools.arguments import add_window, positive
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print independent, exactly uniform draws, one a line, in the text form that INPUT_ARCH takes.
+
+    With `--json` one list of {text, macs, params}.
+
+    Raises:
+        ConfigError, SpaceError: the space is not known or wrong, or a bound is no number of MACs.
+        WindowError: no architecture lies in the window.
+    """
+    options = _parser().parse_args(arguments)
+    space = build_space(options.space)
+    space = space.adapted(
+        channels=options.channels or space.channels,
+        classes=options.classes or space.classes,
+        resolution=options.resolution or space.resolution,
+    )
+    window = space.window(macs_from_millions(options.minimum), macs_from_millions(options.maximum))
+    drawn = window.sample(make_generator(options.seed, "tools.sample"), options.count)
+    if options.json:
+        costs = [space.cost(architecture) for architecture in drawn]
+        shown = zip(drawn, costs)
+        print(json.dumps([{"text": space.text(one), "macs": cost.macs, "params": cost.params} for one, cost in shown]))
+    else:
+        print("\n".join(map(space.text, drawn)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.sample", description=__doc__)
+    add_window(parser)
+    parser.add_argument("--count", type=positive, default=1, help="how many, with repetitions; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--channels", type=positive, help="image channels; default: the space's own")
+    parser.add_argument("--classes", type=positive, help="default: the space's own")
+    parser.add_argument("--json", action="store_true", help="one JSON list of text, macs and params")
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)
