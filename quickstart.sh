@@ -19,7 +19,7 @@ say "data"
 say "search: train a supernet inside the FLOPs window, pick from it"
 launch train.py --cfg configs/quickstart/train.yaml SAVE_PATH=$out/search
 
-random=$("$python" -m tools.sample --pick $out/search/pick.json --seed 1)
+random=$("$python" -m tools.sample --space fashion --minimum 1 --maximum 3 --seed 1)
 say "retrain the pick"
 launch retrain.py --cfg configs/quickstart/retrain.yaml SAVE_PATH=$out/pick INPUT_ARCH=$out/search/pick.json
 say "retrain a random architecture of the window, alike: $random"

@@ -30,6 +30,7 @@ class SearchJournal(Journal):
             "job": "search",
             "encoding": config.supernet.encoding,
             "strategy": config.search.strategy,
+            "window": [config.flops_minimum, config.flops_maximum],  # board and scores stay inside it
             "description": space.description.model_dump(mode="json"),
         }
         super().__init__(config, runtime, steps_per_epoch, identity)

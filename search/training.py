@@ -64,7 +64,7 @@ class SupernetTraining:
             "state_dict": self.supernet.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
-            "strategy": self.strategy.state_dict(),
+            "strategy_state": self.strategy.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ class SupernetTraining:
         self.supernet.load_state_dict(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load_state_dict(state["precision"])
-        self.strategy.load_state_dict(state["strategy"])
+        self.strategy.load_state_dict(state["strategy_state"])
 
 
 def operation_frequencies(paths: Sequence[Architecture]) -> dict[str, float]:

@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_samples import write_class_folders
-from torchvision.datasets import CIFAR10
 
 from configs.errors import DataError
 from configs.schema import Data
 from data.datasets import Dataset, open_dataset
 from data.idx import read_idx
+from runtime.compatibility import import_torchvision
+
+import_torchvision()
+
+from torchvision.datasets import CIFAR10  # noqa: E402
 
 
 def opened(name: str, path: Path) -> Dataset:

@@ -35,12 +35,19 @@ def paths(name: str, count: int, seed: int = 0) -> list[Architecture]:
     return [small_space(name).sample(random) for _ in range(count)]
 
 
-@cache
 def shared_supernet(name: str, encoding: str) -> PathSupernet:
-    """One supernet for all tests: its weights and statistics are random and are whatever the last test left."""
+    """One supernet for all tests, each time with the same random weights and statistics."""
+    supernet, state = _supernet(name, encoding)
+    supernet.load_state_dict(state)
+    supernet.zero_grad(set_to_none=True)
+    return supernet
+
+
+@cache
+def _supernet(name: str, encoding: str) -> tuple[PathSupernet, dict[str, Tensor]]:
     supernet = small_space(name).build_supernet(encoding, generator(1))
     randomize(supernet)
-    return supernet
+    return supernet, {key: value.clone() for key, value in supernet.state_dict().items()}
 
 
 @torch.no_grad()
@@ -49,8 +56,8 @@ def randomize(network: nn.Module) -> None:
     random = generator(2)
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         if tensor.is_floating_point() and tensor.ndim == 1:
-            positive = name.endswith("running_var")
-            tensor.copy_(torch.rand(tensor.shape, generator=random) + (0.5 if positive else 0.1))
+            smallest = 1.0 if name.endswith("running_var") else 0.1
+            tensor.copy_(smallest + 0.5 * torch.rand(tensor.shape, generator=random))
 
 
 def batch(seed: int = 0, images: int = 4) -> tuple[Tensor, Tensor]:
@@ -61,7 +68,7 @@ def batch(seed: int = 0, images: int = 4) -> tuple[Tensor, Tensor]:
 
 def train_steps(network: nn.Module, path: Architecture | None, steps: int, **keys: object) -> torch.optim.Optimizer:
     """Train a supernet on one path, or a plain network (path None); keys are those of TRAIN."""
-    optimizer = build_optimizer(Train(**{"LR": 0.05, "WEIGHT_DECAY": 0.01, **keys}), network)
+    optimizer = build_optimizer(Train(**{"LR": 0.01, "WEIGHT_DECAY": 0.01, **keys}), network)
     for step in range(steps):
         step_once(network, path, optimizer, step)
     return optimizer
@@ -93,7 +100,7 @@ def count_by_hooks(network: nn.Module, images: Tensor) -> tuple[int, int]:
     handles = [
         module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)
     ]
-    network(images)
+    network.eval()(images)
     for handle in handles:
         handle.remove()
     return macs, sum(parameter.numel() for parameter in network.parameters())

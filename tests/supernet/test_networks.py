@@ -66,11 +66,13 @@ def test_an_extracted_network_is_the_path(name: str, encoding: str) -> None:
     supernet, space = shared_supernet(name, encoding), small_space(name)
     images, _ = batch()
     for path in paths(name, 3):
-        train_steps(supernet, path, 1)
+        train_steps(supernet, path, 1, LR=1e-3)
         network = space.extract(supernet.eval(), path)
         assert not network.training
         with torch.no_grad():
-            assert torch.equal(network(images), supernet(images, path))
+            logits = supernet(images, path)
+            assert logits.isfinite().all()
+            assert torch.equal(network(images), logits)
 
 
 @both
@@ -110,8 +112,9 @@ def test_training_a_path_leaves_all_else_alone(name: str, encoding: str) -> None
         active = set(active_parameters(supernet))
         assert sum(parameter.numel() for parameter in active) == space.cost(path).params
         assert {parameter for parameter, state in optimizer.state.items() if state} == active
-        for key, parameter in supernet.named_parameters():
-            assert torch.equal(parameter, before[key]) != (parameter in active), key
+        still = {one for key, one in supernet.named_parameters() if torch.equal(one, before[key])}
+        assert set(supernet.parameters()) - active <= still
+        assert not [one for one in still & active if one.ndim > 1]  # decay alone moves every matrix
 
 
 @both

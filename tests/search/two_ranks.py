@@ -1,0 +1,81 @@
+"""Searches that test_distributed_paths.py compares between one process and two; under a launcher, runs them all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tiny_search import BOARD, SEED, build_search, open_digits
+from torch import nn
+
+from configs.schema import Runtime
+from runtime.checkpoint import save_file
+from runtime.seeds import make_generator
+from runtime.world import World, start_world, stop_world
+from search.matching import MatchingNetwork, Teacher
+from supernet.blocks.superkernel import SuperBatchNorm
+
+STEPS = 6
+GLOBAL_BATCH = 16
+
+
+def freeze_norms(module: nn.Module) -> None:
+    """Keep batch norm in eval mode: what a batch is divided into then makes no difference."""
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d | SuperBatchNorm):
+            norm.eval()
+            norm.train = lambda mode=True, norm=norm: norm
+
+
+def train_paths(world: World, encoding: str) -> dict[str, Any]:
+    """Weights, momentum and paths of a few steps on the same global batches, whatever the number of ranks."""
+    keys = {"BATCH_SIZE": GLOBAL_BATCH // world.size, "MOMENTUM": 0.9, "WEIGHT_DECAY": 0.01, "CLIP_GRADIENT": 1.0}
+    search = build_search(open_digits(world), world, encoding=encoding, train=keys, search={"STRATEGY": "uniform"})
+    search.supernet.double()
+    freeze_norms(search.supernet)
+    search.run(0, STEPS)
+    return {
+        "weights": dict(search.supernet.named_parameters()),
+        "optimizer": search.training.optimizer.state_dict()["state"],
+        "paths": [path.to_json() for epoch in (0, 1) for path in search.paths(epoch)],
+    }
+
+
+def train_prioritized(world: World) -> dict[str, Any]:
+    """Everything on which ranks must agree after distilled steps with real batch norm."""
+    teachers, choose = [], MatchingNetwork.choose
+
+    def record(*arguments: Any) -> Teacher | None:
+        teacher = choose(*arguments)
+        teachers.append(teacher and str(teacher.architecture))
+        return teacher
+
+    MatchingNetwork.choose = record
+    images = open_digits(world)
+    search = build_search(images, world, train={"BATCH_SIZE": 8}, search={"BOARD": {**BOARD, "IMAGES": 41}})
+    search.run(0, 10)
+    MatchingNetwork.choose = choose
+    return {
+        "teachers": teachers,
+        "weights": dict(search.supernet.named_parameters()),
+        "strategy": search.strategy.state_dict(),
+    }
+
+
+def score_fresh(world: World) -> list[dict[str, Any]]:
+    """The objective's scores of some paths of a fresh supernet."""
+    search = build_search(open_digits(world), world)
+    return [scored.to_json() for scored in search.objective(search.window.sample(make_generator(SEED, "some"), 5))]
+
+
+def main() -> None:
+    world = start_world(Runtime(DEVICE="cpu", THREADS=1, TIMEOUT_MINUTES=1))
+    results = {encoding: train_paths(world, encoding) for encoding in ("superkernel", "separate")}
+    results |= {"prioritized": train_prioritized(world), "scores": score_fresh(world)}
+    save_file(results, Path(sys.argv[-1]) / f"rank{world.rank}.pth.tar")
+    stop_world()
+
+
+if __name__ == "__main__":
+    main()

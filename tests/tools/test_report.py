@@ -1,0 +1,37 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from configs.errors import ConfigError
+from tools import report
+
+
+def write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    entry = {"text": "[[0],[1]]", "macs": 1_500_000, "params": 1234, "accuracy": 81.5}
+    window = {"minimum": 1_000_000, "maximum": 3_000_000, "count": 42}
+    pick = {"space": "tiny", "window": window, "evaluated": 7, "seconds": 90, "command": "c", "architectures": [entry]}
+    write(tmp_path / "search" / "pick.json", pick)
+    retrained = {"selection": "[[0],[1]]", "macs": 1_500_000, "params": 1234, "search": {"top1": 91.25}, "seconds": 30}
+    write(tmp_path / "pick" / "result.json", retrained)
+    write(tmp_path / "pick" / "test" / "result.json", {"test": {"top1": 90.5}, "seconds": 6})
+    return tmp_path
+
+
+def test_the_table_shows_costs_accuracies_and_minutes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report.main(["--search", str(runs / "search"), "--trained", str(runs / "pick"), "--svg", str(runs / "table.svg")])
+    printed = capsys.readouterr().out
+    for shown in ("42 architectures in [1, 3] million MACs", "1.50", "1,234", "81.50", "91.25", "90.50", "2.1"):
+        assert shown in printed
+    assert (runs / "table.svg").read_text().startswith("<svg")
+
+
+def test_an_unfinished_run_is_named(runs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"other.*not finished"):
+        report.main(["--search", str(runs / "search"), "--trained", str(runs / "other")])
