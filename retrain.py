@@ -17,8 +17,6 @@ from data.loading import Images, open_images
 from retrain.journal import RetrainJournal
 from retrain.training import NetworkTraining
 from runtime.context import Runtime, start
-from runtime.journal import Position
-from runtime.progress import track
 from runtime.scripts import run
 from runtime.seeds import make_generator
 from supernet.catalog import Selection, select
@@ -46,12 +44,7 @@ def main() -> None:
         resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):
-            first = resumed.step if epoch == resumed.epoch else 0
-            name = f"epoch {epoch + 1}/{config.train.epochs}"
-            batches = loader.epoch(epoch, first)
-            shown = track(batches, loader.steps, name, "steps", runtime.world.is_main, completed=first)
-            for step, (pixels, labels) in enumerate(shown, first):
-                position = Position(epoch, step, loader.steps)
+            for position, (pixels, labels) in journal.walk(loader, epoch, resumed):
                 journal.after_step(position, training.step(pixels, labels, position))
             training.synchronize()
             journal.after_epoch(epoch, evaluate_held_out(config, runtime, images, training))

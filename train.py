@@ -15,7 +15,6 @@ from configs.loading import parse_arguments
 from configs.schema import Config
 from data.loading import Images, open_images
 from runtime.context import Runtime, start
-from runtime.journal import Position
 from runtime.progress import track
 from runtime.scripts import run
 from runtime.seeds import make_generator
@@ -52,12 +51,7 @@ def main() -> None:
 
         for epoch in range(resumed.epoch, config.train.epochs):
             paths = window.sample(make_generator(config.seed, "paths", epoch), loader.steps)
-            first = resumed.step if epoch == resumed.epoch else 0
-            name = f"epoch {epoch + 1}/{config.train.epochs}"
-            batches = loader.epoch(epoch, first)
-            shown = track(batches, loader.steps, name, "steps", runtime.world.is_main, completed=first)
-            for step, (pixels, labels) in enumerate(shown, first):
-                position = Position(epoch, step, loader.steps)
+            for position, (pixels, labels) in journal.walk(loader, epoch, resumed):
                 loss = training.step(pixels, labels, paths, position)
                 journal.after_step(position, loss, paths)
             strategy.end_epoch()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from configs.errors import CheckpointError
 from configs.schema import Config
 from runtime.checkpoint import step_name
 from runtime.context import Runtime
+from runtime.progress import track
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,16 @@ class Position:
         return self.step + 1 == self.steps_per_epoch
 
 
+Batch = TypeVar("Batch", covariant=True)
+
+
+class Loader(Protocol[Batch]):
+    """What gives the batches of an epoch."""
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The batches from a step on."""
+
+
 class Journal:
     """The part that search and retraining share.
 
@@ -50,7 +61,7 @@ class Journal:
     def __init__(self, config: Config, runtime: Runtime, steps_per_epoch: int, identity: Mapping[str, Any]) -> None:
         self.runtime, self.settings = runtime, config.runtime
         self.images_per_step = config.train.batch_size * runtime.world.size
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch, self.epochs = steps_per_epoch, config.train.epochs
         self.identity = {
             **identity,
             "seed": config.seed,
@@ -60,6 +71,15 @@ class Journal:
         self._losses: list[Tensor] = []  # since the last record, kept on the device
         self._recorded = self._started = time.monotonic()
         self._seconds_before = 0.0
+
+    def walk(self, loader: Loader[Batch], epoch: int, resumed: Position) -> Iterator[tuple[Position, Batch]]:
+        """An epoch's batches with their positions, shown as progress; the resumed epoch goes on where it stopped."""
+        first = resumed.step if epoch == resumed.epoch else 0
+        name = f"epoch {epoch + 1}/{self.epochs}"
+        batches = loader.epoch(epoch, first)
+        shown = track(batches, self.steps_per_epoch, name, "steps", self.runtime.world.is_main, completed=first)
+        for step, batch in enumerate(shown, first):
+            yield Position(epoch, step, self.steps_per_epoch), batch
 
     @property
     def seconds(self) -> float:

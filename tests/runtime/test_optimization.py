@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_rates_lie_between_minimum_and_peak(
     floor = min(start, low) * peak if schedule != "step" else 0.0
     assert all(floor * (1 - 1e-9) <= value <= peak * (1 + 1e-9) for value in values)
     after = values[math.ceil(warmup * steps) :]
-    assert all(later <= earlier * (1 + 1e-9) for earlier, later in zip(after, after[1:]))
+    assert all(later <= earlier * (1 + 1e-9) for earlier, later in pairwise(after))
 
 
 def test_the_rate_reaches_every_group():

@@ -169,7 +169,7 @@ def test_evolution_finds_what_random_search_does_not():
 def test_exhaustive_covers_the_window_in_order():
     window = make_window(WIDE[:1], 30, 60)
     picker = build_picker(configure("exhaustive", EVALUATIONS=window.count), window, 0)
-    flat = sum(finish(picker, additive(0)), [])
+    flat = [path for generation in finish(picker, additive(0)) for path in generation]
     assert flat == list(window)
     assert picker.total == window.count > 64
 
@@ -189,7 +189,7 @@ def test_the_board_picker_scores_the_board_again():
 
 
 def test_the_board_picker_refuses_an_empty_board():
-    with pytest.raises(PickerError, match="training kept none: use SEARCH.STRATEGY prioritized"):
+    with pytest.raises(PickerError, match=r"training kept none: use SEARCH\.STRATEGY prioritized"):
         build_picker(configure("board"), make_window(WIDE, 150, 200), 0)
 
 

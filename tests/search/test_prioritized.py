@@ -174,7 +174,7 @@ def test_matching_goes_downhill(digits: Images, monkeypatch: pytest.MonkeyPatch)
 
 def test_looking_ahead_reads_held_out_images(digits: Images, monkeypatch: pytest.MonkeyPatch):
     """The release took its "validation" images from the training batch."""
-    search, strategy = build(digits)
+    search, _ = build(digits)
     seen = []
 
     def record(supernet: PathSupernet, student: object, teacher: object, train: object, held: tuple, *_: object):

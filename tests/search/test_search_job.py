@@ -1,4 +1,4 @@
-"""train.py as a user runs it, on digits: the board fills, distillation starts, the pick is ranked, a killed run resumes."""
+"""train.py as a user runs it: the board fills, distillation starts, the pick is ranked, a killed run resumes."""
 
 from __future__ import annotations
 
