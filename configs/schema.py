@@ -82,7 +82,7 @@ class Train(Section):
     eps: Annotated[float, Field(gt=0.0)] = Field(1e-3, description="epsilon of rmsproptf and adamw")
     weight_decay: NonNegative = Field(1e-4, description="decay of weights; batch norm and biases have none")
     schedule: Literal["linear", "cosine", "step", "constant"] = Field("linear", description="shape of the decay")
-    min_lr: NonNegative = Field(0.0, description="learning rate at the last step (linear and cosine)")
+    min_lr: NonNegative = Field(0.0, description="learning rate that linear and cosine decay towards")
     warmup_epochs: NonNegative = Field(0.0, description="epochs of linear warm-up; fractions are allowed")
     warmup_lr: NonNegative = Field(1e-6, description="learning rate at the first step of the warm-up")
     decay_epochs: Annotated[float, Field(gt=0.0)] = Field(2.4, description="step schedule: epochs between two decays")

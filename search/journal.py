@@ -57,7 +57,8 @@ class SearchJournal(Journal):
             self._save(position.next)
 
     def after_epoch(self, epoch: int) -> None:
-        """Save, and say what training found good."""
+        """Save, and say what training found good; scores of weights that have moved since are forgotten."""
+        self.picker_state = {"scores": []}
         self._save(Position(epoch + 1, 0, self.steps_per_epoch))
         for best in self.training.strategy.prioritized[:1]:
             self.runtime.log(

@@ -29,8 +29,8 @@ def read_space(path: Path) -> MBConvSpace:
         return MBConvSpace(SpaceDescription.model_validate(value))
     except ValidationError as error:
         faults = error.errors()
-        problems = [_explain(path, lines, fault) for fault in faults if not _is_consequence(fault, faults)]
-        raise SpaceError("\n  ".join(dict.fromkeys(problems))) from error
+        problems = {_explain(lines, fault) for fault in faults if not _is_consequence(fault, faults)}
+        raise SpaceError("\n  ".join(f"{path}:{line}: {problem}" for line, problem in sorted(problems))) from error
 
 
 def _read_document(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
@@ -78,29 +78,41 @@ def _is_consequence(fault: Mapping[str, Any], faults: list[Any]) -> bool:
     )
 
 
-def _explain(path: Path, lines: Mapping[Location, int], fault: Mapping[str, Any]) -> str:
-    """`file:line: stages[1].stride: what is wrong`; a missing key is shown at the line of what lacks it."""
+def _explain(lines: Mapping[Location, int], fault: Mapping[str, Any]) -> tuple[int, str]:
+    """The line, and `stages[1].stride: what is wrong`; a missing or merged key stands at the line of what lacks it."""
     location = fault["loc"] or tuple(fault.get("ctx", {}).get("location", ()))
-    place = location
+    key = location if fault["type"] == "extra_forbidden" else _key(location)
+    place = key
     while place not in lines:
         place = place[:-1]
-    if fault["type"] == "missing" and isinstance(location[-1], str):
-        name, reason = _name(location), f"missing; it is the {_part(location).model_fields[location[-1]].description}"
-    else:
-        name, reason = _name(place), _reason(fault, place)
-    return f"{path}:{lines[place]}: {name + ': ' if name else ''}{reason}"
+    reason = _reason(fault, key) if key == location else f"should be the {_description(key)}"
+    return lines[place], f"{_name(key)}: {reason}" if key else reason
 
 
-def _reason(fault: Mapping[str, Any], place: Location) -> str:
-    fields = _part(place).model_fields
-    if fault["type"] == "extra_forbidden":
-        guess = get_close_matches(str(place[-1]).lower(), fields, 1)
-        return "unknown key; " + (f"did you mean {guess[0]}?" if guess else f"the known ones are {', '.join(fields)}")
-    if fault["type"] == "model_type":
-        return "should be a mapping of keys and values"
-    if len(place) < len(fault["loc"]):  # one of several forms of a key
-        return f"should be the {fields[str(place[-1])].description}"
-    return fault["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+def _reason(fault: Mapping[str, Any], key: Location) -> str:
+    match fault["type"]:
+        case "extra_forbidden":
+            fields = _part(key).model_fields
+            guess = get_close_matches(str(key[-1]).lower(), fields, 1)
+            return f"unknown key; did you mean {guess[0]}?" if guess else f"unknown key; known are {', '.join(fields)}"
+        case "missing":
+            return f"missing; it is the {_description(key)}"
+        case "model_type":
+            return "should be a mapping of keys and values"
+        case _:
+            return fault["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+
+
+def _key(location: Location) -> Location:
+    """The location without what pydantic appends for each form of a key that has several (`depth`)."""
+    for end, part in enumerate(location):
+        if isinstance(part, str) and part not in _part(location[: end + 1]).model_fields:
+            return location[:end]
+    return location
+
+
+def _description(key: Location) -> str | None:
+    return _part(key).model_fields[str(key[-1])].description
 
 
 def _part(location: Location) -> type[BaseModel]:

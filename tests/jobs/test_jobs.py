@@ -40,14 +40,24 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_default_recipes_search_retrain_and_test_at_224(image_folder: Path, tmp_path: Path) -> None:
     """configs/train.yaml, retrain.yaml and test.yaml, but for the data path and the number of steps and images."""
-    few = ["TRAIN.EPOCHS=1", "TRAIN.STEPS_PER_EPOCH=2", "TRAIN.BATCH_SIZE=4", "DATA.WORKERS=1"]
+    few = ["TRAIN.EPOCHS=1", "TRAIN.STEPS_PER_EPOCH=2", "TRAIN.BATCH_SIZE=2", "DATA.WORKERS=1"]
     split = [f"DATA.PATH={image_folder}", "DATA.SEARCH_FRACTION=0.25"]
     search, retrained, tested = tmp_path / "search", tmp_path / "retrain", tmp_path / "test"
 
-    board = "SEARCH.BOARD={INTERVAL: 1, IMAGES: 8, RECALIBRATION_IMAGES: 8}"
-    teaching = ["SEARCH.DISTILLATION_EPOCH=0", "SEARCH.MATCHING.INTERVAL=1", board]
-    picking = "PICKER={NAME: evolution, EVALUATIONS: 3, POPULATION: 2, RECALIBRATION_IMAGES: 8}"
-    run(*LAUNCH, "train.py", "--cfg", "configs/train.yaml", *few, *split, *teaching, picking, f"SAVE_PATH={search}")
+    teaching = ["SEARCH.DISTILLATION_EPOCH=0", "SEARCH.BOARD={INTERVAL: 1, IMAGES: 4, RECALIBRATION_IMAGES: 4}"]
+    picking = "PICKER={NAME: evolution, EVALUATIONS: 3, POPULATION: 2, IMAGES: 6, RECALIBRATION_IMAGES: 4}"
+    run(
+        *LAUNCH,
+        "train.py",
+        "--cfg",
+        "configs/train.yaml",
+        *few,
+        *split,
+        *teaching,
+        picking,
+        "SEARCH.MATCHING.SLICE=2",
+        f"SAVE_PATH={search}",
+    )
     pick = json.loads((search / "pick.json").read_text())
     assert pick["resolution"] == 224
     assert len(pick["architectures"]) == 3

