@@ -41,6 +41,7 @@ def main() -> None:
         selection = selection.adapted(**images.shape)
         network = selection.space.build_network(selection.architecture)
         load_weights(network, network_weights(state), path)
+        runtime.describe(config)
         network.to(runtime.device, memory_format=runtime.memory_format)
 
         batch_size = config.train.evaluation_batch_size

@@ -202,6 +202,17 @@ class Config(Section):
     runtime: Runtime = Field(default_factory=Runtime, description="device, precision, checkpoints")
 
     @model_validator(mode="after")
+    def _check_slice(self) -> Config:
+        kept = self.search.matching.slice
+        pool = min(self.search.board.recalibration_images, self.train.evaluation_batch_size)
+        if kept > pool:
+            raise ValueError(
+                f"SEARCH.MATCHING.SLICE {kept} is above {pool}, the smaller of SEARCH.BOARD.RECALIBRATION_IMAGES and "
+                "TRAIN.EVALUATION_BATCH_SIZE; lower it, or raise them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_window(self) -> Config:
         if self.flops_minimum > self.flops_maximum:
             raise ValueError(

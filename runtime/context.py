@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -42,6 +43,17 @@ class Runtime:
     memory_format: torch.memory_format
     resume: Path | None
 
+    def describe(self, config: Config) -> None:
+        """Write config.yaml and environment.json: how to make this run again. Called once it is known to start.
+
+        Raises:
+            ConfigError: SAVE_PATH cannot be written.
+        """
+        with _explained(self.folder):
+            if self.world.is_main:
+                write_text_atomic(self.folder / "config.yaml", dump_config(config))
+                write_json_atomic(self.folder / "environment.json", describe_environment(self.world))
+
     def log(self, message: str) -> None:
         """One line from the main process."""
         self.logger.info(message)
@@ -49,7 +61,7 @@ class Runtime:
 
 @contextmanager
 def start(config: Config, job: str) -> Iterator[Runtime]:
-    """The runtime of a job (train, retrain or test), with its run folder SAVE_PATH, config.yaml and environment.json.
+    """The runtime of a job (train, retrain or test), with its run folder SAVE_PATH.
 
     After an error the process group is left to `runtime.scripts.run`: closing it would make the other processes fail
     before this one has told why.
@@ -62,7 +74,7 @@ def start(config: Config, job: str) -> Iterator[Runtime]:
     world = start_world(config.runtime)
     logger = make_logger(world.rank, world.size)
     resume = None if job == "test" else world.agree(lambda: resume_source(config))
-    folder = world.agree(lambda: _prepare_folder(config, world))
+    folder = world.agree(lambda: _prepare_folder(config))
     fresh = job != "test" and resume is None
     tracker = Tracker(folder, world.is_main, resume_step=-1 if fresh else None)
     settings = config.runtime
@@ -115,13 +127,20 @@ def _explain_occupied(config: Config) -> str:
     )
 
 
-def _prepare_folder(config: Config, world: World) -> Path:
+def _prepare_folder(config: Config) -> Path:
     folder = Path(config.save_path)
-    try:
+    with _explained(folder):
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        write_text_atomic(folder / "config.yaml", dump_config(config))
-        write_json_atomic(folder / "environment.json", describe_environment(world))
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return folder
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Tell what keeps a run folder from being written."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"SAVE_PATH={folder} cannot be written ({reason}); choose another folder") from error
-    return folder

@@ -59,7 +59,7 @@ class Journal:
     """
 
     def __init__(self, config: Config, runtime: Runtime, steps_per_epoch: int, identity: Mapping[str, Any]) -> None:
-        self.runtime, self.settings = runtime, config.runtime
+        self.runtime, self.settings, self.config = runtime, config.runtime, config
         self.images_per_step = config.train.batch_size * runtime.world.size
         self.steps_per_epoch, self.epochs = steps_per_epoch, config.train.epochs
         self.identity = {
@@ -94,6 +94,7 @@ class Journal:
         """
         source = self.runtime.resume
         if source is None:
+            self.runtime.describe(self.config)
             return None
         state = self.runtime.checkpointer.load(source)
         for name, value in self.identity.items():
@@ -101,6 +102,7 @@ class Journal:
                 raise CheckpointError(
                     f"{source} belongs to another run: its {name} is {state.get(name)}, this run's is {value}"
                 )
+        self.runtime.describe(self.config)
         self._seconds_before = state["seconds"]
         self.runtime.tracker.rewind(state["records"])
         self.runtime.log(f"continuing {source} at epoch {state['epoch'] + 1}, step {state['step']}")

@@ -34,7 +34,7 @@ class SearchJournal(Journal):
             "description": space.description.model_dump(mode="json"),
         }
         super().__init__(config, runtime, steps_per_epoch, identity)
-        self.config, self.space, self.training = config, space, training
+        self.space, self.training = space, training
         self.picker_state: dict[str, Any] = {"scores": []}
 
     def resume(self) -> Position:

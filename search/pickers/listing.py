@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 
@@ -23,8 +24,8 @@ class ListingPicker(ScoredHistory):
 
     def ask(self) -> list[Architecture]:
         """The next ones not scored yet."""
-        done = len(self.scores)
-        return list(self.architectures[done : done + BATCH])
+        left = (architecture for architecture in self.architectures if architecture not in self.seen)
+        return list(islice(left, BATCH))
 
 
 def board_picker(prioritized: Sequence[Scored]) -> ListingPicker:

@@ -30,6 +30,7 @@ def make_run(folder: Path, *steps: int) -> Path:
 def test_a_run_folder_tells_how_it_was_made(tmp_path: Path) -> None:
     config = make_config(tmp_path / "a" / "run", SEED=5)
     with start(config, "train") as runtime:
+        runtime.describe(config)
         runtime.log("hello")
         runtime.tracker.log(1, {"loss": 1.0})
         runtime.checkpointer.save({"step": 1}, step_name(1))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tiny_search import TINY, WINDOW, assert_identical, build_search, tiny_space
 
+import train
 from configs.errors import CheckpointError
 from configs.loading import load_config
 from data.loading import Images
@@ -152,12 +153,14 @@ def assert_same_end(folder: Path, other: Path) -> None:
     assert steps[0] == steps[1] == sorted(set(steps[0]))
 
 
-def test_a_killed_search_continues_to_the_bit(recipe: Path, searched: Path):
-    """SIGKILL in the middle of the second epoch, after distillation began."""
+def test_a_killed_search_continues_to_the_bit(recipe: Path, searched: Path, monkeypatch: pytest.MonkeyPatch):
+    """SIGKILL in the middle of the second epoch, after distillation began; this process goes on with it."""
     folder = searched.parent / "killed"
     kill_after(launch(recipe, folder), folder / "checkpoints" / step_name(30))
     assert not (folder / "pick.json").exists()
-    finish(launch(recipe, folder, "RESUME_PATH=auto"), folder)
+    arguments = ["--cfg", str(recipe), f"SAVE_PATH={folder}", "RESUME_PATH=auto"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    train.main()
     assert_same_end(searched, folder)
 
 
@@ -192,7 +195,7 @@ def test_a_search_killed_while_picking_continues_to_the_bit(recipe: Path, search
 def test_the_other_encoding_strategy_and_pickers_work_together(recipe: Path, searched: Path, picker: str):
     folder = searched.parent / picker
     strategy = "prioritized" if picker == "board" else "uniform"
-    overrides = ["SUPERNET.ENCODING=separate", f"SEARCH.STRATEGY={strategy}", f"PICKER.NAME={picker}"]
+    overrides = ["SUPERNET.ENCODING=separate", f"SEARCH.STRATEGY={strategy}", f"PICKER.NAME={picker}", "TRAIN.EPOCHS=5"]
     few = ["FLOPS_MAXIMUM=0.075", "PICKER.EVALUATIONS=40"] if picker == "exhaustive" else []
     finish(launch(recipe, folder, *overrides, *few), folder)
     pick, space = read_pick(folder), tiny_space()

@@ -27,7 +27,13 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @cache
 def small_space(name: str) -> MBConvSpace:
-    return build_space(name).adapted(channels=3, classes=CLASSES, resolution=SIZE)
+    """A space for small images; where depth is free, at most three blocks a stage (the others are alike)."""
+    space = build_space(name).adapted(channels=3, classes=CLASSES, resolution=SIZE)
+    stages = tuple(
+        stage if isinstance(stage.depth, int) else stage.model_copy(update={"depth": (1, min(3, stage.depth[1]))})
+        for stage in space.description.stages
+    )
+    return MBConvSpace(space.description.model_copy(update={"stages": stages}))
 
 
 def paths(name: str, count: int, seed: int = 0) -> list[Architecture]:

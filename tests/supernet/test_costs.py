@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from path_samples import (
     SPACES,
@@ -33,7 +33,7 @@ CREAM = {
 
 
 @pytest.mark.parametrize("name", SPACES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])  # a smaller seed is no simpler network
 @given(st.integers(0, 2**32), st.integers(8, 48), st.integers(2, 200), st.integers(1, 4))
 def test_the_table_equals_counting_by_hooks(name: str, seed: int, size: int, classes: int, channels: int) -> None:
     space = build_space(name).adapted(channels=channels, classes=classes, resolution=size)

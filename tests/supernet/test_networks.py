@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -48,11 +47,11 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-def attributes(network: nn.Module) -> dict[str, dict[str, object]]:
+def attributes(network: nn.Module) -> dict[str, str]:
     """Everything that modules remember beside parameters, buffers and submodules."""
     own = {"_parameters", "_buffers", "_modules"}
     return {
-        name: {key: deepcopy(value) for key, value in vars(module).items() if key not in own}
+        name: repr([item for item in vars(module).items() if item[0] not in own])
         for name, module in network.named_modules()
     }
 
@@ -68,8 +67,8 @@ def test_an_extracted_network_is_the_path(name: str, encoding: str) -> None:
         assert not network.training
         with torch.no_grad():
             logits = supernet(images, path)
-            assert logits.isfinite().all()
             assert torch.equal(network(images), logits)
+        assert logits.isfinite().all()
 
 
 @both
