@@ -8,6 +8,7 @@ from configs.loading import load_config
 from configs.schema import Config
 from runtime.checkpoint import save_file, step_name
 from runtime.context import resume_source, start
+from runtime.environment import describe_command
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def test_a_run_folder_tells_how_it_was_made(tmp_path: Path) -> None:
     assert environment["processes"] == 1
     assert environment["device"]
     assert {"python", "torch", "timm"} <= set(environment["versions"])
-    assert "pytest" in environment["command"]
+    assert environment["command"] == describe_command()
     with start(config.model_copy(update={"resume_path": "auto"}), "train") as resumed:
         assert resumed.resume is not None
         assert resumed.checkpointer.load(resumed.resume) == {"step": 1}

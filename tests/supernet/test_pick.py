@@ -74,5 +74,5 @@ def test_an_architecture_that_is_not_in_its_space_is_refused(tmp_path: Path) -> 
     value = json.loads((tmp_path / "pick.json").read_text())
     value["architectures"][0]["architecture"][0] = [9]
     (tmp_path / "pick.json").write_text(json.dumps(value))
-    with pytest.raises(SpaceError, match=r"operation 9 at stage 0, block 0; fashion allows \[0, 1, 2, 3\]"):
+    with pytest.raises(SpaceError, match=r"operation 9 at stage 0, block 0; fashion allows \[0, 1, 2, 3, 4, 5\]"):
         Pick.read(tmp_path / "pick.json")

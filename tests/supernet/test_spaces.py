@@ -151,7 +151,7 @@ def test_unknown_spaces_are_refused_with_the_known_names() -> None:
         ("cream", sum(6**depth for depth in range(1, 6)) ** 3 * sum(6**depth for depth in range(1, 7)) ** 2),
         ("spnas", 4**5 * 5**15),
         ("nasbench_macro", 6561),
-        ("fashion", (4 + 16) * (4 + 16 + 64) ** 2),
+        ("fashion", (6 + 6**2 + 6**3) ** 3),
     ],
 )
 def test_the_number_of_architectures(name: str, count: int) -> None:

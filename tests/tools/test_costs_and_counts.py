@@ -75,7 +75,7 @@ def test_the_cost_of_an_architecture_of_ones_own(shown: Shown) -> None:
     expected = space.cost(space.parse("[[0],[1],[2,2]]"), 32)
     arguments = ["--input-arch", "[[0],[1],[2,2]]", "--space", "fashion", "--resolution", "32"]
     assert json.loads(shown(cost, "--selection", "-1", *arguments, "--json"))["macs"] == expected.macs
-    assert shown(cost, *arguments) == "[[0],[1],[2,2]] at 32x32: 2.472192 M MACs, 75,434 parameters\n"
+    assert shown(cost, *arguments) == "[[0],[1],[2,2]] at 32x32: 4.0064 M MACs, 163,834 parameters\n"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,6 @@ def test_an_empty_window_has_no_sample() -> None:
 
 def test_a_space_of_ones_own_is_counted_by_path(shown: Shown, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
-    path.write_text((SPACES_FOLDER / "fashion.yaml").read_text().replace("depth: [1, 3]", "depth: 1"))
+    path.write_text((SPACES_FOLDER / "fashion.yaml").read_text().replace("[1, 3]", "[1, 2]"))
     printed = json.loads(shown(count, "--space", str(path), "--maximum", "1000", "--json"))
-    assert (printed["space"], printed["count"]) == (str(path), (4 + 16) * 4 * 4)
+    assert (printed["space"], printed["count"]) == (str(path), (6 + 6**2) ** 3)
