@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(network_table(pick, trained, tested))
     console.print(time_table(pick, trained, tested))
     if options.svg:
-        console.save_svg(str(options.svg), title=f"OnePath: {pick['command']}")
+        console.save_svg(str(options.svg), title="bash quickstart.sh")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -60,18 +61,18 @@ def network_table(pick: dict[str, Any], trained: dict[str, Any], tested: dict[st
         f"{pick['space']}: {window['count']:,} architectures in [{window['minimum'] / 1e6:g}, "
         f"{window['maximum'] / 1e6:g}] million MACs, {pick['evaluated']} evaluated"
     )
-    table = Table("network", "architecture", title=title)
+    table = Table(title=title)
+    for column in ("network", "architecture"):
+        table.add_column(column, no_wrap=True)
     for column in ("M MACs", "parameters", "search %", "test %"):
         table.add_column(column, justify="right")
     best = pick["architectures"][0]
-    table.add_row(
-        "pick, in the supernet", *describe(best["text"], best["macs"], best["params"], best["accuracy"], None)
-    )
+    table.add_row("best in supernet", *describe(best["text"], best["macs"], best["params"], best["accuracy"], None))
     for name, result in trained.items():
         test = tested[name]["test"]["top1"] if tested[name] else None
         top1 = result["search"].get("top1")
         row = describe(result["selection"], result["macs"], result["params"], top1, test)
-        table.add_row(f"{name}, retrained", *row)
+        table.add_row(name, *row)
     return table
 
 
@@ -82,13 +83,13 @@ def describe(text: str, macs: int, params: int, search: float | None, test: floa
 
 
 def time_table(pick: dict[str, Any], trained: dict[str, Any], tested: dict[str, Any]) -> Table:
-    """Minutes of each phase, interruptions left out."""
+    """Hours, minutes and seconds of each phase, interruptions left out."""
     phases = {"search": pick["seconds"], **{f"retrain {name}": result["seconds"] for name, result in trained.items()}}
     phases |= {f"test {name}": result["seconds"] for name, result in tested.items() if result}
     table = Table("phase", title="time")
-    table.add_column("minutes", justify="right")
+    table.add_column("h:mm:ss", justify="right")
     for name, seconds in {**phases, "all": sum(phases.values())}.items():
-        table.add_row(name, f"{seconds / 60:.1f}")
+        table.add_row(name, str(timedelta(seconds=round(seconds))))
     return table
 
 
