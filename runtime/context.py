@@ -130,7 +130,7 @@ def _explain_occupied(config: Config) -> str:
 def _prepare_folder(config: Config) -> Path:
     folder = Path(config.save_path)
     with _explained(folder):
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return folder

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from configs.errors import ConfigError
+from runtime.files import write_text_atomic
 from runtime.scripts import run
 
 
@@ -34,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(network_table(pick, trained, tested))
     console.print(time_table(pick, trained, tested))
     if options.svg:
-        console.save_svg(str(options.svg), title="bash quickstart.sh")
+        picture = console.export_svg(title="bash quickstart.sh")
+        picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)  # a picture fetches nothing
+        write_text_atomic(options.svg, picture)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def network_table(pick: dict[str, Any], trained: dict[str, Any], tested: dict[st
     table = Table(title=title)
     for column in ("network", "architecture"):
         table.add_column(column, no_wrap=True)
-    for column in ("M MACs", "parameters", "search %", "test %"):
+    for column in ("M MACs", "params", "search %", "test %"):
         table.add_column(column, justify="right")
     best = pick["architectures"][0]
     table.add_row("best in supernet", *describe(best["text"], best["macs"], best["params"], best["accuracy"], None))
