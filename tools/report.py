@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(network_table(pick, trained, tested))
     console.print(time_table(pick, trained, tested))
     if options.svg:
-        picture = console.export_svg(title="bash quickstart.sh")
+        picture = console.export_svg(title=f"tools.report --search {options.search}")
         picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)  # a picture fetches nothing
         write_text_atomic(options.svg, picture)
 
