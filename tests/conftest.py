@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 SHARED = Path(os.environ.get("ONEPATH_SHARED") or Path(__file__).parents[2] / "shared")
-
-torch.set_num_threads(1)  # the networks of tests are small: more threads only wait for each other
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +21,12 @@ def shared_file() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny networks lose more than they gain by threads, and sums in one thread have one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import yaml
@@ -42,12 +40,3 @@ def digits() -> Images:
     """scikit-learn's digits, 8x8."""
     config = Data(NAME="digits", AUGMENT={"FLIP": 0.0, "SCALE": None, "CROP_PADDING": 1})
     return load_images(config, 0, 8, world=World(), device=torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny networks lose more than they gain by threads, and sums in one thread have one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
