@@ -84,10 +84,6 @@ class Checkpointer:
         if self.world.is_main:
             self._write(state, BEST)
 
-    def latest(self) -> Path | None:
-        """The newest numbered checkpoint."""
-        return next(iter(list_checkpoints(self.folder)), None)
-
     def load(self, source: str | Path) -> dict[str, Any]:
         """The state in a file, or the newest readable one of a folder; called by all processes, which load the same.
 

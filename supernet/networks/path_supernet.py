@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-import torch
 from torch import Tensor, nn
 
 from supernet.architecture import Architecture
@@ -117,9 +116,3 @@ def frozen_statistics(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
-
-
-@torch.no_grad()
-def active_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Parameters that the last backward pass reached, in a fixed order: the same on ranks that ran the same path."""
-    return [parameter for parameter in network.parameters() if parameter.grad is not None]

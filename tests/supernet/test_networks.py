@@ -29,7 +29,7 @@ from runtime.compatibility import import_torchvision
 from runtime.optimization import build_optimizer
 from supernet.architecture import Architecture
 from supernet.catalog import build_network, select
-from supernet.networks.path_supernet import PathSupernet, active_parameters, frozen_statistics
+from supernet.networks.path_supernet import PathSupernet, frozen_statistics
 from supernet.networks.plain import MBConvNetwork
 
 both = pytest.mark.parametrize("encoding", ENCODINGS)
@@ -45,6 +45,11 @@ def buffers(network: nn.Module) -> dict[str, Tensor]:
 def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def active_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Parameters that the last backward pass reached."""
+    return [parameter for parameter in network.parameters() if parameter.grad is not None]
 
 
 def attributes(network: nn.Module) -> dict[str, str]:
