@@ -7,13 +7,18 @@ Weights see the train split; the best epoch is chosen on the search split; test.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the slow imports: Ctrl-C is quiet from the start
+    from runtime.interruption import handle_signals
+
+    handle_signals()
+
 import sys
 
 from torch import nn
 
 from configs.loading import parse_arguments
 from configs.schema import Config
-from data.loading import Images, open_images
+from data.loading import Images, open_images, read_shape
 from retrain.journal import RetrainJournal
 from retrain.training import NetworkTraining
 from runtime.context import Runtime, start
@@ -28,9 +33,10 @@ def main() -> None:
     """Train epoch by epoch, keep the best."""
     config = parse_arguments("retrain", sys.argv[1:])
     with start(config, "retrain") as runtime:
-        selection, images = open_selection(config, runtime)
-        loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
+        selection = open_selection(config)
         network = build_network(config, runtime, selection)
+        images = open_images(config, selection.space.resolution, runtime)
+        loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
         training = NetworkTraining(
             config.train,
             config.data.augment,
@@ -51,12 +57,10 @@ def main() -> None:
         journal.write_result()
 
 
-def open_selection(config: Config, runtime: Runtime) -> tuple[Selection, Images]:
-    """What is trained, fitted to the images, and the images."""
+def open_selection(config: Config) -> Selection:
+    """What is trained, fitted to the data set."""
     selection = select(config.model_selection, config.input_arch, config.supernet.space)
-    images = open_images(config, selection.space.resolution, runtime)
-    runtime.log(f"{images.sizes} images of {images.num_classes} classes, {images.image_size} pixels")
-    return selection.adapted(**images.shape), images
+    return selection.adapted(**read_shape(config.data, selection.space.resolution))
 
 
 def build_network(config: Config, runtime: Runtime, selection: Selection) -> nn.Module:

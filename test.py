@@ -8,6 +8,11 @@ a file of weights only, MODEL_SELECTION (or INPUT_ARCH) says what it is.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the slow imports: Ctrl-C is quiet from the start
+    from runtime.interruption import handle_signals
+
+    handle_signals()
+
 import sys
 import time
 from collections.abc import Mapping
@@ -16,7 +21,7 @@ from typing import Any
 from configs.errors import CheckpointError, ConfigError
 from configs.loading import parse_arguments
 from configs.schema import Config
-from data.loading import open_images
+from data.loading import open_images, read_shape
 from runtime.checkpoint import load_file
 from runtime.context import Runtime, start
 from runtime.environment import describe_command
@@ -36,11 +41,12 @@ def main() -> None:
             raise ConfigError("RESUME_PATH is empty: name the checkpoint to test, or the run folder of retrain.py")
         path = find_weights(config.resume_path)
         state = load_file(path)
+        weights = network_weights(state, path)
         selection = choose_selection(config, state)
-        images = open_images(config, selection.space.resolution, runtime)
-        selection = selection.adapted(**images.shape)
+        selection = selection.adapted(**read_shape(config.data, selection.space.resolution))
         network = selection.space.build_network(selection.architecture)
-        load_weights(network, network_weights(state), path)
+        load_weights(network, weights, path)
+        images = open_images(config, selection.space.resolution, runtime)
         runtime.describe(config)
         network.to(runtime.device, memory_format=runtime.memory_format)
 
@@ -62,7 +68,7 @@ def choose_selection(config: Config, state: Mapping[str, Any]) -> Selection:
     """
     if config.model_selection != -1 or config.input_arch is not None:
         return select(config.model_selection, config.input_arch, config.supernet.space)
-    stored = stored_selection(state)
+    stored = stored_selection(state, config.resume_path)
     if stored is None:
         raise CheckpointError(
             f"{config.resume_path} does not say which network it is: "

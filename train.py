@@ -8,19 +8,24 @@ SAVE_PATH/pick.json, ranked, which retrain.py takes as INPUT_ARCH.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the slow imports: Ctrl-C is quiet from the start
+    from runtime.interruption import handle_signals
+
+    handle_signals()
+
 import sys
 from functools import partial
 
 from configs.loading import parse_arguments
 from configs.schema import Config
-from data.loading import Images, open_images
+from data.loading import Images, open_images, read_shape
 from runtime.context import Runtime, start
 from runtime.progress import track
 from runtime.scripts import run
 from runtime.seeds import make_generator
 from search.journal import SearchJournal
 from search.objective import SupernetObjective
-from search.pickers import build_picker, score_all
+from search.pickers import build_picker, check_picker, score_all
 from search.strategies import build_strategy
 from search.training import SupernetTraining
 from supernet.catalog import build_space
@@ -34,8 +39,8 @@ def main() -> None:
     """Train, then pick."""
     config = parse_arguments("train", sys.argv[1:])
     with start(config, "train") as runtime:
-        space, images = open_space(config, runtime)
-        window = open_window(config, runtime, space)
+        space, window = open_space(config, runtime)
+        images = open_images(config, space.resolution, runtime)
         loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
 
         supernet = space.build_supernet(config.supernet.encoding, make_generator(config.seed, "supernet"))
@@ -67,20 +72,15 @@ def main() -> None:
         journal.write_pick(window, picker)
 
 
-def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, Images]:
-    """The search space, fitted to the images, and the images."""
+def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, FlopsWindow]:
+    """The search space, fitted to the data set, and its architectures between FLOPS_MINIMUM and FLOPS_MAXIMUM."""
     space = build_space(config.supernet.space)
-    images = open_images(config, space.resolution, runtime)
-    runtime.log(f"{images.sizes} images of {images.num_classes} classes, {images.image_size} pixels")
-    return space.adapted(**images.shape), images
-
-
-def open_window(config: Config, runtime: Runtime, space: MBConvSpace) -> FlopsWindow:
-    """The architectures between FLOPS_MINIMUM and FLOPS_MAXIMUM million MACs."""
+    space = space.adapted(**read_shape(config.data, space.resolution))
     window = space.window(macs_from_millions(config.flops_minimum), macs_from_millions(config.flops_maximum))
     bounds = f"[{format_millions(window.minimum)}, {format_millions(window.maximum)}] million MACs"
     runtime.log(f"{window.count:,} of {space.count:,} architectures of {space.name} lie in {bounds}")
-    return window
+    check_picker(config.picker, window, config.search.strategy)
+    return space, window
 
 
 def build_objective(

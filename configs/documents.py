@@ -82,7 +82,8 @@ def read_overrides(overrides: Iterable[str], problems: list[str]) -> dict[str, E
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals or not path:
-            problems.append(f"{override!r} (command line) is not an override; write KEY.SUB=VALUE")
+            hint = f"--cfg {override} to read a file" if Path(override).suffix in (".yaml", ".yml") else "KEY.SUB=VALUE"
+            problems.append(f"{override!r} (command line) is not an override; write {hint}")
             continue
         try:
             value = yaml.load(text, _Loader) if text.strip() else ""
@@ -135,4 +136,6 @@ def _flatten_value(path: str, value: Any) -> dict[str, Entry]:
 def _explain_syntax(error: yaml.YAMLError, source: str) -> str:
     mark = getattr(error, "problem_mark", None)
     line = f":{mark.line + 1}" if mark and not source.endswith(")") else ""
-    return f"{source}{line}: not valid YAML: {getattr(error, 'problem', None) or error}"
+    problem = getattr(error, "problem", None) or error
+    hint = "; indent with blanks, not with tabs" if r"'\t'" in str(problem) else ""
+    return f"{source}{line}: not valid YAML: {problem}{hint}"

@@ -29,5 +29,17 @@ class DeviceError(OnePathError):
     """A device that was asked for is not there, or the processes do not match the devices."""
 
 
+class StorageError(OnePathError):
+    """A file cannot be written: the disk is full or read-only, a quota or a limit is reached, or it is not allowed."""
+
+
 class CheckpointError(OnePathError):
     """A checkpoint is missing, unreadable, or belongs to another run or network."""
+
+
+class ProcessError(OnePathError):
+    """Another process of the job ended or does not answer."""
+
+
+class TrainingError(OnePathError):
+    """Training cannot go on: step after step, losses or gradients are not finite. Every rank raises it alike."""

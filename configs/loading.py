@@ -30,7 +30,7 @@ def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
         ConfigError: an argument, the file or an override is wrong.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--cfg", type=Path, default=_shorten(RECIPES / f"{job}.yaml"))
+    parser.add_argument("--cfg", type=Path, action="append")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--print-config", action="store_true")
     parser.add_argument("--local-rank", "--local_rank", type=int)
@@ -40,7 +40,10 @@ def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
         os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     if options.help:
         _print_and_exit(format_help(job))
-    config = load_config(options.cfg, options.overrides)
+    files = options.cfg or [_shorten(RECIPES / f"{job}.yaml")]
+    if len(files) > 1:
+        raise ConfigError(f"--cfg is given {len(files)} times ({', '.join(map(str, files))}); merge them into one file")
+    config = load_config(files[0], options.overrides)
     if options.print_config:
         _print_and_exit(dump_config(config))
     return config
@@ -88,8 +91,12 @@ def _shorten(path: Path) -> Path:
 
 
 def _existing(path: Path) -> Path:
-    if path.is_file():
+    if os.path.isfile(path):
         return path
+    if os.path.isdir(path):
+        raise ConfigError(f"--cfg {path} is a folder; name the YAML file in it")
+    if "=" in str(path):
+        raise ConfigError(f"--cfg is followed by {path}, where the name of a YAML file belongs")
     recipes = sorted(_shorten(file) for file in RECIPES.rglob("*.yaml") if "spaces" not in file.parts)
     raise ConfigError(f"there is no configuration file {path}; recipes: {', '.join(map(str, recipes)) or 'none'}")
 

@@ -6,21 +6,39 @@ Attributes are lower case in Python (`config.search.board.size`) and upper case 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+Area = Annotated[float, Field(gt=0.0, le=1.0)]
+Aspect = Annotated[float, Field(gt=0.0)]
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("write the smallest first")
+    return bounds
 
 
 class Section(BaseModel):
-    """A frozen group of keys; unknown keys are refused."""
+    """A frozen group of keys; unknown keys are refused, and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=str.upper, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=str.upper, validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would read `true` as the number 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("a truth value is no number and no text")
+        return value
 
 
 class Augment(Section):
@@ -28,10 +46,12 @@ class Augment(Section):
 
     flip: Probability = Field(0.5, description="probability of a horizontal flip")
     crop_padding: Count = Field(0, description="pad by this many pixels and crop back at random; 0: no padded crop")
-    scale: tuple[float, float] | None = Field(
+    scale: Annotated[tuple[Area, Area], AfterValidator(_ordered)] | None = Field(
         (0.08, 1.0), description="area range of the random resized crop; null: no resized crop"
     )
-    ratio: tuple[float, float] = Field((0.75, 1.3333333), description="aspect range of the random resized crop")
+    ratio: Annotated[tuple[Aspect, Aspect], AfterValidator(_ordered)] = Field(
+        (0.75, 1.3333333), description="aspect range of the random resized crop"
+    )
     color_jitter: NonNegative = Field(0.4, description="brightness, contrast and saturation jitter (image folders)")
     policy: str = Field("", description="timm's auto-augment policy, such as rand-m9-mstd0.5 (image folders); '': none")
     erasing: Probability = Field(0.0, description="probability of random erasing")
@@ -46,7 +66,7 @@ class Data(Section):
         "image_folder", description="image_folder reads PATH/train/<class>/* and PATH/val or PATH/test"
     )
     path: str = Field("./data/imagenet", description="folder of the data set (digits needs none)")
-    image_size: Annotated[int, Field(ge=8)] | None = Field(
+    image_size: Annotated[int, Field(ge=8, le=8192)] | None = Field(
         None, description="height and width in pixels; null: the resolution of the space or of the selected network"
     )
     loader: Literal["auto", "resident", "workers"] = Field(
@@ -54,12 +74,19 @@ class Data(Section):
         description="resident: decoded once, kept and augmented on the device; workers: DataLoader processes; "
         "auto: resident for the small named sets, workers for image folders",
     )
-    workers: Count = Field(4, description="DataLoader processes for each rank; 0: load in the main process")
+    workers: Annotated[int, Field(ge=0, le=1024)] = Field(
+        4, description="DataLoader processes for each rank; 0: load in the main process"
+    )
+    unreadable_limit: Probability = Field(
+        0.01,
+        description="share of a split's images that may be unreadable: they are named and replaced by others; "
+        "nine may always, unless it is 0",
+    )
     search_fraction: Fraction = Field(
         0.1, description="share of the training images held out, by SEED, as the search split"
     )
-    mean: tuple[float, ...] | None = Field(None, description="channel means in [0, 1]; null: the data set's own")
-    std: tuple[float, ...] | None = Field(None, description="channel deviations in [0, 1]; null: the data set's own")
+    mean: tuple[Probability, ...] | None = Field(None, description="channel means in [0, 1]; null: the data set's own")
+    std: tuple[Area, ...] | None = Field(None, description="channel deviations in [0, 1]; null: the data set's own")
     interpolation: Literal["bilinear", "bicubic"] = Field("bicubic", description="resizing filter")
     crop_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.875, description="evaluation keeps this central share of each side after resizing (image folders)"
@@ -89,6 +116,9 @@ class Train(Section):
     decay_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.973, description="step schedule: factor of a decay")
     label_smoothing: Fraction = Field(0.1, description="label smoothing of the cross entropy")
     clip_gradient: NonNegative = Field(0.0, description="largest gradient norm; 0: no clipping")
+    max_bad_steps: Positive = Field(
+        10, description="stop after so many steps in a row whose loss or gradients are not finite; each is skipped"
+    )
     ema_decay: Fraction = Field(0.0, description="decay of the averaged weights (retrain.py); 0: none are kept")
     dropout: Fraction = Field(0.0, description="dropout before the classifier (retrain.py)")
     drop_path: Fraction = Field(0.0, description="stochastic depth of the last block, linear from 0 (retrain.py)")
@@ -162,11 +192,13 @@ class Runtime(Section):
     precision: Literal["O0", "O1"] = Field("O0", description="O0: fp32; O1: autocast with a scaled loss")
     dtype: Literal["float16", "bfloat16"] = Field("bfloat16", description="half precision type of O1")
     channels_last: bool = Field(True, description="channels-last memory format where the device has it (cpu, cuda)")
-    threads: Count = Field(
+    threads: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="cpu threads of each process; 0: cores divided by the processes of the machine"
     )
     deterministic: bool = Field(False, description="refuse operations that are not reproducible on the device")
-    timeout_minutes: Annotated[float, Field(gt=0.0)] = Field(30.0, description="longest wait for another process")
+    timeout_minutes: Annotated[float, Field(gt=0.0, le=1e6)] = Field(
+        30.0, description="longest wait for another process"
+    )
     log_interval: Positive = Field(50, description="steps between two log lines and records")
     checkpoint_interval: Count = Field(0, description="steps between two checkpoints; 0: one at the end of each epoch")
     keep_checkpoints: Positive = Field(2, description="newest checkpoints kept, beside the best")

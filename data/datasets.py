@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from configs.errors import DataError
 from configs.schema import Data
 from data.examples import Examples, ImageArray, ImageFiles
 from data.fashion_mnist import CLASSES, read_fashion_mnist
-from data.folders import scan_class_folders
+from data.folders import list_classes, list_images
 from runtime.compatibility import import_torchvision
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -23,6 +24,9 @@ CIFAR_10: Statistics = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 CIFAR_100: Statistics = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 FASHION_MNIST: Statistics = ((0.2860,), (0.3530,))
 DIGITS: Statistics = ((0.3053,), (0.3760,))
+
+
+_NAMED_SHAPES = {"cifar10": (10, 3), "cifar100": (100, 3), "fashion_mnist": (10, 1), "digits": (10, 1)}
 
 
 @dataclass(frozen=True)
@@ -46,32 +50,59 @@ def open_dataset(config: Data) -> Dataset:
     Raises:
         DataError: missing, in another layout, damaged, or with splits that disagree on the classes.
     """
+    return _OPENERS[config.name](_existing(config))
+
+
+def count_classes(config: Data) -> tuple[int, int]:
+    """Classes and channels of the data set that `open_dataset` would open; no image is listed, which may take minutes.
+
+    Raises:
+        DataError: missing, in another layout, or with splits that disagree on the classes.
+    """
+    path = _existing(config)
+    if config.name == "image_folder" or (config.name.startswith("cifar") and _has_folders(path)):
+        return len(_agreed_classes(path, _test_folder(config.name, path))), 3
+    return _NAMED_SHAPES[config.name]
+
+
+def _existing(config: Data) -> Path:
     path = Path(config.path)
-    if config.name != "digits" and not path.is_dir():
-        raise DataError(f"DATA.PATH {path} does not exist or is no folder; set it to the folder of {config.name}")
-    return _OPENERS[config.name](path)
+    if config.name != "digits" and not os.path.isdir(path):
+        trouble = "is a file" if os.path.isfile(path) else "does not exist"
+        raise DataError(f"DATA.PATH {path} {trouble}; set it to the folder of {config.name}")
+    return path
 
 
 def _open_image_folder(path: Path) -> Dataset:
-    return _open_folders(path, "test" if (path / "test").is_dir() else "val", IMAGENET)
+    return _open_folders(path, _test_folder("image_folder", path), IMAGENET)
+
+
+def _test_folder(name: str, path: Path) -> str:
+    return "val" if name == "image_folder" and not (path / "test").is_dir() else "test"
+
+
+def _has_folders(path: Path) -> bool:
+    return (path / "train").is_dir()
 
 
 def _open_folders(path: Path, test: str, statistics: Statistics) -> Dataset:
+    classes = _agreed_classes(path, test)
+    train, tested = (
+        ImageFiles.from_names(path / split, *list_images(path / split, classes)) for split in ("train", test)
+    )
+    return Dataset(classes, train, tested, statistics)
+
+
+def _agreed_classes(path: Path, test: str) -> tuple[str, ...]:
     for split in ("train", test):
         if not (path / split).is_dir():
             alternatives = "val nor test" if split == "val" else split
             raise DataError(
                 f"{path} has no folder {alternatives}; expected {path}/train/<class>/ and {path}/{test}/<class>/"
             )
-    classes, train = _open_files(path / "train")
-    test_classes, tested = _open_files(path / test)
-    _refuse_other_classes(path, test, set(classes), set(test_classes))
-    return Dataset(classes, train, tested, statistics)
-
-
-def _open_files(folder: Path) -> tuple[tuple[str, ...], ImageFiles]:
-    classes, names, labels = scan_class_folders(folder)
-    return classes, ImageFiles.from_names(folder, names, labels)
+    classes = list_classes(path / "train")
+    _refuse_other_classes(path, test, set(classes), set(list_classes(path / test)))
+    return classes
 
 
 def _refuse_other_classes(path: Path, test: str, train_classes: set[str], test_classes: set[str]) -> None:
@@ -82,7 +113,7 @@ def _refuse_other_classes(path: Path, test: str, train_classes: set[str], test_c
 
 
 def _open_cifar(path: Path, name: str, statistics: Statistics) -> Dataset:
-    if (path / "train").is_dir():
+    if _has_folders(path):
         return _open_folders(path, "test", statistics)
     import_torchvision()  # slow, and no other data set needs it
     from torchvision import datasets

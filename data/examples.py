@@ -56,7 +56,16 @@ class ImageFiles:
 
     def read(self, index: int) -> Image.Image:
         with Image.open(self.name(index)) as image:
-            return image.convert("RGB")
+            return _as_rgb(image)
 
     def name(self, index: int) -> str:
         return os.path.join(self.folder, os.fsdecode(self.names[index]))
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """8 bits a channel. Pillow alone would clip grey images of 16 bits to white, and those of floats to black."""
+    if image.mode == "F":
+        raise ValueError("float pixels have no known range")
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -17,18 +18,30 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-def scan_class_folders(folder: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
-    """List the images below each class folder, in sorted order.
-
-    Returns:
-        Sorted class names; image paths relative to `folder`; labels (N,) int64, indices of the class names.
+def list_classes(folder: Path) -> tuple[str, ...]:
+    """Sorted names of the class folders; no image is listed.
 
     Raises:
-        DataError: no class folders, or a class without images.
+        DataError: there are none, or the folder cannot be listed.
     """
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    try:
+        classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    except OSError as error:
+        _refuse_unlisted(error)
     if not classes:
         raise DataError(f"{folder} has no class folders; images belong in {folder}/<class>/")
+    return classes
+
+
+def list_images(folder: Path, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+    """The images below each class folder, in sorted order.
+
+    Returns:
+        Image paths relative to `folder`; labels (N,) int64, indices of the class names.
+
+    Raises:
+        DataError: a class has no images, or a folder cannot be listed.
+    """
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -36,16 +49,20 @@ def scan_class_folders(folder: Path) -> tuple[tuple[str, ...], list[str], np.nda
         names += (os.path.join(name, image) for image in found)
         labels += [label] * len(found)
     _refuse_empty(folder, classes, labels)
-    return classes, names, np.array(labels, dtype=np.int64)
+    return names, np.array(labels, dtype=np.int64)
 
 
 def _images_below(folder: Path) -> list[str]:
     found = []
-    for parent, subfolders, files in os.walk(folder, followlinks=True):
+    for parent, subfolders, files in os.walk(folder, onerror=_refuse_unlisted, followlinks=True):
         subfolders[:] = [name for name in subfolders if name[0] != "."]
         below = os.path.relpath(parent, folder)
         found += [os.path.normpath(os.path.join(below, name)) for name in files if is_image_name(name)]
     return sorted(found)
+
+
+def _refuse_unlisted(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename} cannot be listed ({error.strerror}); make it readable, or remove it") from error
 
 
 def _refuse_empty(folder: Path, classes: tuple[str, ...], labels: list[int]) -> None:

@@ -13,7 +13,7 @@ from configs.errors import ConfigError, DataError
 from configs.schema import Config, Data
 from data.augmentation import BatchAugmentation, Normalization
 from data.batches import Batch, Destination, EvaluationLoader, TrainingLoader
-from data.datasets import Dataset, open_dataset
+from data.datasets import Dataset, count_classes, open_dataset
 from data.geometry import Geometry
 from data.resident import ResidentImages, ResidentTraining, iterate_resident, load_resident
 from data.splits import GlobalOrder, split_search, take_subset
@@ -34,9 +34,24 @@ class World(Protocol):
         """Number of processes."""
 
 
+def read_shape(config: Data, resolution: int) -> dict[str, int]:
+    """What a search space is fitted to: {"channels": …, "classes": …, "resolution": …}, before any image is listed.
+
+    Args:
+        config: the DATA section.
+        resolution: pixels of each side where DATA.IMAGE_SIZE is null.
+
+    Raises:
+        DataError, ConfigError: as `load_images`, as far as it can be told without listing images.
+    """
+    classes, channels = count_classes(config)
+    _check_keys(config, channels)
+    return {"channels": channels, "classes": classes, "resolution": config.image_size or resolution}
+
+
 def open_images(config: Config, resolution: int, runtime: Runtime) -> Images:
-    """`load_images` for a job's configuration and runtime."""
-    return load_images(
+    """`load_images` for a job's configuration and runtime; says what it found."""
+    images = load_images(
         config.data,
         config.seed,
         resolution,
@@ -44,6 +59,8 @@ def open_images(config: Config, resolution: int, runtime: Runtime) -> Images:
         device=runtime.device,
         channels_last=runtime.memory_format is torch.channels_last,
     )
+    runtime.log(f"{images.sizes} images of {images.num_classes} classes, {images.image_size} pixels")
+    return images
 
 
 def load_images(
@@ -88,6 +105,7 @@ class Images:
         self._geometry = _geometry(config, dataset, image_size)
         self._normalize = Normalization(self._geometry.mean, self._geometry.std, image_size, destination.device)
         train, search = split_search(dataset.train.labels, config.search_fraction, seed)
+        _check_split(dataset, train, search, config.search_fraction)
         self._splits = {"train": train, "search": search, "test": np.arange(len(dataset.test.labels))}
         self._residents: dict[str, ResidentImages] = {}
 
@@ -95,11 +113,6 @@ class Images:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
-
-    @property
-    def shape(self) -> dict[str, int]:
-        """What a search space is fitted to: {"channels": …, "classes": …, "resolution": …}."""
-        return {"channels": self.channels, "classes": self.num_classes, "resolution": self.image_size}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -123,7 +136,7 @@ class Images:
         from data.transforms import training_transform  # slow to import
 
         transform = training_transform(self._geometry, config.augment, _color_jitter(config))
-        images = TransformedImages(self._dataset.train, indices, transform, self._seed)
+        images = TransformedImages(self._dataset.train, indices, transform, self._seed, config.unreadable_limit)
         return WorkerTraining(images, order, self._destination, config.workers)
 
     def evaluation(
@@ -168,7 +181,8 @@ class Images:
         from data.transforms import evaluation_transform  # slow to import
 
         examples = self._dataset.test if split == "test" else self._dataset.train
-        images = TransformedImages(examples, indices, evaluation_transform(self._geometry), self._seed)
+        transform, limit = evaluation_transform(self._geometry), self._config.unreadable_limit
+        images = TransformedImages(examples, indices, transform, self._seed, limit)
         keys = [[(0, int(p)) for p in own[start : start + batch_size]] for start in range(0, len(own), batch_size)]
         workers = min(self._config.workers, len(keys))
         return WorkerBatches(images, keys, self._destination, workers, persistent=False).__iter__
@@ -177,9 +191,29 @@ class Images:
         if source not in self._residents:
             examples = self._dataset.test if source == "test" else self._dataset.train
             self._residents[source] = load_resident(
-                examples, self._geometry, self._destination.device, self._config.workers, self._world.rank == 0
+                examples,
+                self._geometry,
+                self._destination.device,
+                self._config.unreadable_limit,
+                self._config.workers,
+                self._world.rank == 0,
             )
         return self._residents[source]
+
+
+def _check_split(dataset: Dataset, train: np.ndarray, search: np.ndarray, fraction: float) -> None:
+    """Refuse to train without a class; a class that is only missing where accuracy is measured is a warning."""
+    labels = dataset.train.labels
+    if missing := _missing_classes(dataset, labels[train]):
+        raise DataError(f"DATA.SEARCH_FRACTION={fraction:g} leaves no training image of class {missing}; lower it")
+    if len(search) and (missing := _missing_classes(dataset, labels[search])):
+        logger.warning("DATA.SEARCH_FRACTION=%g holds out no image of class %s", fraction, missing)
+
+
+def _missing_classes(dataset: Dataset, labels: np.ndarray) -> str:
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0)
+    more = f" … ({len(missing)} classes)" if len(missing) > 5 else ""
+    return ", ".join(dataset.classes[label] for label in missing[:5]) + more
 
 
 def _geometry(config: Data, dataset: Dataset, image_size: int) -> Geometry:
@@ -201,8 +235,6 @@ def _check_keys(config: Data, channels: int) -> None:
     for key, values in (("MEAN", config.mean), ("STD", config.std)):
         if values is not None and len(values) != channels:
             raise ConfigError(f"DATA.{key} has {len(values)} numbers; {config.name} images have {channels} channels")
-    if config.std is not None and min(config.std) <= 0:
-        raise ConfigError("DATA.STD must be positive")
     if augment.scale and augment.crop_padding:
         raise ConfigError("DATA.AUGMENT.CROP_PADDING and SCALE are two ways to crop; set SCALE=null or CROP_PADDING=0")
     if augment.policy and _is_resident(config):

@@ -42,7 +42,12 @@ class ResidentImages:
 
 
 def load_resident(
-    examples: Examples, geometry: Geometry, device: torch.device, threads: int = 1, progress: bool = False
+    examples: Examples,
+    geometry: Geometry,
+    device: torch.device,
+    unreadable_limit: float,
+    threads: int = 1,
+    progress: bool = False,
 ) -> ResidentImages:
     """Decode and resize every image once, as the evaluation transform does before it normalises.
 
@@ -55,7 +60,7 @@ def load_resident(
         pixels = _resize(torch.from_numpy(examples.pixels), geometry)
     else:
         pixels = _decode(examples, geometry, unreadable, threads, progress)
-        UnreadableImages(examples, len(labels)).report(unreadable)
+        UnreadableImages(examples, len(labels), unreadable_limit).report(unreadable)
     return ResidentImages(pixels.to(device), labels.to(device), frozenset(unreadable))
 
 

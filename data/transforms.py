@@ -5,6 +5,7 @@ Importing timm and torchvision takes seconds, so this module is imported only wh
 
 from __future__ import annotations
 
+from configs.errors import ConfigError
 from configs.schema import Augment
 from data.geometry import Geometry, Transform
 from runtime.compatibility import import_torchvision
@@ -29,7 +30,12 @@ def evaluation_transform(geometry: Geometry, normalize: bool = True) -> Transfor
 
 
 def training_transform(geometry: Geometry, augment: Augment, color_jitter: float) -> Transform:
-    """PIL image -> augmented, normalised (C, size, size) float32; draws from the global generators."""
+    """PIL image -> augmented, normalised (C, size, size) float32; draws from the global generators.
+
+    Raises:
+        ConfigError: timm does not know the policy.
+    """
+    _check_policy(augment.policy)
     crop, color, final = create_transform(
         geometry.size,
         is_training=True,
@@ -47,6 +53,16 @@ def training_transform(geometry: Geometry, augment: Augment, color_jitter: float
     if augment.scale is None:
         crop = _padded_crop(geometry, augment)
     return transforms.Compose([crop, color, final])
+
+
+def _check_policy(policy: str) -> None:
+    try:
+        create_transform(32, is_training=True, auto_augment=policy or None)
+    except (AssertionError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise ConfigError(
+            f"DATA.AUGMENT.POLICY {policy!r} is none that timm knows ({error}); write one such as rand-m9-mstd0.5, "
+            "augmix-m5-w4, or original"
+        ) from error
 
 
 def _padded_crop(geometry: Geometry, augment: Augment) -> Transform:

@@ -12,7 +12,6 @@ from data.examples import Examples
 from runtime.console import logger
 from runtime.seeds import derive_seed
 
-TOLERATED_SHARE = 0.01
 TOLERATED_COUNT = 9
 ATTEMPTS = 20
 
@@ -22,30 +21,31 @@ _T = TypeVar("_T")
 class UnreadableImages:
     """The unreadable images of a split that were met so far."""
 
-    def __init__(self, examples: Examples, total: int) -> None:
+    def __init__(self, examples: Examples, total: int, limit: float) -> None:
         self._examples = examples
         self._total = total
+        self._limit = limit
         self._known: set[int] = set()
 
     def report(self, indices: Iterable[int]) -> None:
         """Warn of images not known yet.
 
         Raises:
-            DataError: more than 1 % of the split, and at least 10 images, are unreadable.
+            DataError: more than the share `limit` of the split (0: any; else at least 10 images) are unreadable.
         """
         new = sorted(set(indices) - self._known)
         if not new:
             return
         self._known.update(new)
-        if len(self._known) > max(TOLERATED_COUNT, TOLERATED_SHARE * self._total):
+        if len(self._known) > (max(TOLERATED_COUNT, self._limit * self._total) if self._limit else 0):
             self.fail()
         logger.warning("unreadable, replaced by another image (%d so far): %s", len(self._known), self._names(new))
 
     def fail(self) -> None:
         """Raise DataError that names the first few."""
         raise DataError(
-            f"{len(self._known)} of {self._total} images are unreadable, too many to leave out; "
-            f"repair or remove them: {self._names(sorted(self._known))}"
+            f"{len(self._known)} of {self._total} images are unreadable, more than DATA.UNREADABLE_LIMIT="
+            f"{self._limit:g} lets pass; repair or remove them: {self._names(sorted(self._known))}"
         )
 
     def _names(self, indices: list[int]) -> str:

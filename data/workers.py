@@ -41,9 +41,12 @@ class TransformedImages(TorchDataset):
     A transform that draws from the global generators is a pure function of (seed, epoch, image).
     """
 
-    def __init__(self, examples: Examples, indices: np.ndarray, transform: Transform, seed: int) -> None:
+    def __init__(
+        self, examples: Examples, indices: np.ndarray, transform: Transform, seed: int, unreadable_limit: float
+    ) -> None:
         self.examples = examples
         self.indices = indices
+        self.unreadable_limit = unreadable_limit
         self._transform = transform
         self._seed = seed
 
@@ -75,7 +78,7 @@ class WorkerBatches:
         workers: int,
         persistent: bool,
     ) -> None:
-        self._unreadable = UnreadableImages(images.examples, len(images.indices))
+        self._unreadable = UnreadableImages(images.examples, len(images.indices), images.unreadable_limit)
         self._destination = destination
         self._loader = DataLoader(
             images,

@@ -38,13 +38,11 @@ class RetrainJournal(Journal):
         return Position(state["epoch"], state["step"], self.steps_per_epoch)
 
     def after_step(self, position: Position, loss: Tensor) -> None:
-        """Record and save where it is time to."""
+        """Record, save and stop where it is time to."""
         self.add_loss(loss)
         if self.record_is_due(position):
             self.record(position, {"train/lr": self.training.optimizer.param_groups[0]["lr"]})
-        if self.save_is_due(position):
-            self.training.synchronize()
-            self._save(position.next)
+        self.finish_step(position, self.training.guard, self._save)
 
     def after_epoch(self, epoch: int, evaluation: Evaluation | None) -> None:
         """Record the accuracy on the search split (None where no image is held out), keep the best, save."""
@@ -59,6 +57,7 @@ class RetrainJournal(Journal):
             self.best = {"epoch": epoch + 1, **(evaluation.to_json() if evaluation else {})}
             self._save(finished, best=True)
         self._save(finished)
+        self.finish_epoch()
 
     def _save(self, position: Position, best: bool = False) -> None:
         self.save({**self.training.state_dict(), "best": self.best}, position, best=best)

@@ -9,16 +9,12 @@ from torch.nn import functional
 
 from configs.schema import Augment, Train
 from runtime.compatibility import import_torchvision
+from runtime.guard import GuardedStep
 from runtime.journal import Position
-from runtime.optimization import (
-    average_gradients,
-    average_statistics,
-    build_optimizer,
-    learning_rate,
-    set_learning_rate,
-)
+from runtime.optimization import average_statistics, build_optimizer, learning_rate, set_learning_rate
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
+from runtime.statistics import RunningStatistics
 from runtime.world import World
 
 if TYPE_CHECKING:
@@ -43,6 +39,10 @@ class NetworkTraining:
         self.precision, self.world, self.seed = precision, world, seed
         self.optimizer = build_optimizer(config, network)
         self.averaged = _average_weights(network, config.ema_decay) if config.ema_decay else None
+        self.guard = GuardedStep(network, self.optimizer, config.clip_gradient, precision, world)
+        self._weights = {"state_dict": (network, self.guard.statistics)}
+        if self.averaged:
+            self._weights["state_dict_ema"] = (self.averaged.module, RunningStatistics(self.averaged.module))
         self.mixup = _mix(augment, config.label_smoothing, classes) if augment.mixup or augment.cutmix else None
 
     @property
@@ -52,18 +52,14 @@ class NetworkTraining:
 
     def step(self, images: Tensor, labels: Tensor, position: Position) -> Tensor:
         """One step; the loss, not synchronised with the host."""
-        self.network.train()
+        if not self.network.training:  # evaluation left it so; setting the mode walks all modules
+            self.network.train()
         seed_libraries(self.seed, "step", position.total, self.world.rank)
         set_learning_rate(self.optimizer, learning_rate(self.config, position.total, position.steps_per_epoch))
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.precision.autocast():
-            loss = self._loss(images, labels)
-        self.precision.backward(loss)
-        average_gradients(self.network.parameters(), self.world)
-        self.precision.step(self.optimizer, self.config.clip_gradient)
+        loss = self.guard(lambda: self._loss(images, labels))
         if self.averaged:
             self.averaged.update(self.network, step=position.total)
-        return loss.detach()
+        return loss
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         if self.mixup:
@@ -73,26 +69,30 @@ class NetworkTraining:
         return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
 
     def synchronize(self) -> None:
-        """Average batch-norm statistics over the ranks; called by all of them before evaluating and saving."""
+        """Average batch-norm statistics over the ranks; called by all of them before evaluating."""
         average_statistics(self.network, self.world)
         if self.averaged:
             average_statistics(self.averaged.module, self.world)
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights (and averaged ones), optimizer and loss scale."""
-        averaged = {"state_dict_ema": self.averaged.module.state_dict()} if self.averaged else {}
+        """Weights (and averaged ones), optimizer, loss scale; called by all ranks."""
+        weights, shares = {}, {}
+        for name, (module, statistics) in self._weights.items():
+            averages, shares[name] = statistics.state_dict(self.world)
+            weights[name] = {**module.state_dict(), **averages}
         return {
-            "state_dict": self.network.state_dict(),
-            **averaged,
+            **weights,
+            "statistics": shares,
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.network.load_state_dict(state["state_dict"])
-        if self.averaged:
-            self.averaged.module.load_state_dict(state.get("state_dict_ema", state["state_dict"]))
+        """Inverse of `state_dict`; averaged weights start from the plain ones where the state has none."""
+        for name, (module, statistics) in self._weights.items():
+            name = name if name in state else "state_dict"
+            module.load_state_dict(state[name])
+            statistics.load(state["statistics"][name], self.world)
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load_state_dict(state["precision"])
 

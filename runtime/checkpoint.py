@@ -1,8 +1,9 @@
-"""Checkpoints that are complete or absent, load without running foreign code, and are few."""
+"""Checkpoints that are complete or absent, load without running foreign code, are seen to be damaged, and are few."""
 
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import torch
 
 from configs.errors import CheckpointError
 from runtime.console import logger
-from runtime.files import open_atomic
+from runtime.files import make_folder, open_atomic, remove_leftovers
 from runtime.world import World
 
 SUFFIX = ".pth.tar"
 BEST = f"best{SUFFIX}"
+_ZIP = b"PK\x03\x04"
 _PLAIN = (bool, int, float, str, bytes)
 _STEP = re.compile(r"(\d+)\.pth\.tar$")
 
@@ -36,12 +38,13 @@ def load_file(path: str | Path) -> dict[str, Any]:
     """The mapping that a `.pth.tar` file holds, on the CPU; tensors and plain values only, no code of the file runs.
 
     Raises:
-        CheckpointError: missing, truncated, not a checkpoint, or holding other objects.
+        CheckpointError: missing, damaged, not a checkpoint, or holding other objects.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint file {path}")
     try:
+        _check_records(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file fails anywhere in torch's reader
         raise CheckpointError(f"{path} cannot be loaded: {_explain(error)}") from error
@@ -54,15 +57,17 @@ def save_file(state: Mapping[str, Any], path: str | Path) -> None:
     """Write a mapping of tensors and plain values atomically, as CPU copies.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        StorageError: the file cannot be written.
         TypeError: a value that `load_file` would refuse.
     """
     portable = _to_portable(state, "state")
-    try:
-        with open_atomic(Path(path)) as file:
+    with open_atomic(Path(path), _count_bytes(portable)) as file:
+        try:
             torch.save(portable, file)
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+        except RuntimeError as error:  # torch's complaint about its archive hides what the file said
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 class Checkpointer:
@@ -101,15 +106,16 @@ class Checkpointer:
         return loaded[path] if path in loaded else load_file(path)
 
     def _write(self, state: Mapping[str, Any], name: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         save_file(state, self.folder / name)
 
     def _prune(self, step: int) -> None:
         """Remove old checkpoints, those beyond `step` (the run went back to before them), and what crashes left."""
         paths = list_checkpoints(self.folder)
         beyond = [path for path in paths if _step(path) > step]
-        for path in [*beyond, *paths[len(beyond) + self.keep :], *self.folder.glob(f".*{SUFFIX}.*.tmp")]:
+        for path in [*beyond, *paths[len(beyond) + self.keep :]]:
             path.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
 
 def _load_newest(source: Path) -> tuple[Path, dict[str, Any]]:
@@ -125,7 +131,10 @@ def _load_newest(source: Path) -> tuple[Path, dict[str, Any]]:
         for failure in failures:
             logger.warning("%s; going back to %s", failure, path.name)
         return path, state
-    raise CheckpointError("\n  ".join(failures) or f"{source} holds no checkpoint named like {step_name(123)}")
+    if not failures:
+        raise CheckpointError(f"{source} holds no checkpoint named like {step_name(123)}")
+    listed = "\n  ".join(failures)
+    raise CheckpointError(f"no checkpoint of {source} can be loaded; start anew with another SAVE_PATH\n  {listed}")
 
 
 def _step(path: Path) -> int:
@@ -135,10 +144,38 @@ def _step(path: Path) -> int:
     return int(match[1])
 
 
+def _check_records(path: Path) -> None:
+    """Compare the CRC-32 of every record of torch's archive, which torch.load does not.
+
+    Files older than torch 1.6 are no archive, and those saved with `set_crc32_options(False)` have zeros.
+
+    Raises:
+        BadZipFile: a record is damaged; whatever else zipfile raises where the archive is.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            return
+    with zipfile.ZipFile(path) as archive:
+        checked = any(record.CRC for record in archive.infolist())
+        if checked and (name := archive.testzip()):
+            raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
+
+
 def _explain(error: Exception) -> str:
+    if isinstance(error, zipfile.BadZipFile):
+        return f"it is damaged or truncated ({error})"
     if named := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it asks for {named[1]}, neither a tensor nor a plain value; loading that could run code of the file"
-    return f"it is truncated or not a checkpoint ({type(error).__name__})"
+    return f"it is damaged, truncated or not a checkpoint ({type(error).__name__})"
+
+
+def _count_bytes(value: Any) -> int:
+    """Bytes of the tensors in a state, which its file cannot be smaller than."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(map(_count_bytes, value.values()))
+    return sum(map(_count_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
 def _to_portable(value: Any, where: str) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from runtime.checkpoint import Checkpointer, list_checkpoints
 from runtime.console import make_logger
 from runtime.device import memory_format
 from runtime.environment import describe_environment
-from runtime.files import write_json_atomic, write_text_atomic
+from runtime.files import explained, make_folder, remove_leftovers, write_json_atomic, write_text_atomic
 from runtime.precision import Precision
 from runtime.tracking import Tracker
 from runtime.world import World, start_world, stop_world
@@ -29,8 +29,8 @@ from runtime.world import World, start_world, stop_world
 class Runtime:
     """Device, processes, precision, records and checkpoints of a running job.
 
-    `resume` is what train.py and retrain.py continue from, None for a fresh run: pass it to `checkpointer.load`, then
-    call `tracker.rewind` with the step that was loaded.
+    `resume` is what train.py and retrain.py continue from, None for a fresh run: pass it to `checkpointer.load`. Call
+    `tracker.rewind` with the step that was loaded, or -1.
     """
 
     device: torch.device
@@ -44,15 +44,19 @@ class Runtime:
     resume: Path | None
 
     def describe(self, config: Config) -> None:
-        """Write config.yaml and environment.json: how to make this run again. Called once it is known to start.
+        """Make the run folder, and write config.yaml and environment.json: how to make this run again.
+
+        Called once the run is known to start: one that is refused before leaves no trace.
 
         Raises:
-            ConfigError: SAVE_PATH cannot be written.
+            StorageError: they cannot be written.
         """
-        with _explained(self.folder):
-            if self.world.is_main:
-                write_text_atomic(self.folder / "config.yaml", dump_config(config))
-                write_json_atomic(self.folder / "environment.json", describe_environment(self.world))
+        if self.world.is_main:
+            with explained(self.folder):
+                make_folder(self.folder)
+                remove_leftovers(self.folder)
+            write_text_atomic(self.folder / "config.yaml", dump_config(config))
+            write_json_atomic(self.folder / "environment.json", describe_environment(self.world))
 
     def log(self, message: str) -> None:
         """One line from the main process."""
@@ -61,7 +65,7 @@ class Runtime:
 
 @contextmanager
 def start(config: Config, job: str) -> Iterator[Runtime]:
-    """The runtime of a job (train, retrain or test), with its run folder SAVE_PATH.
+    """The runtime of a job (train, retrain or test); its run folder SAVE_PATH is made by `Runtime.describe`.
 
     After an error the process group is left to `runtime.scripts.run`: closing it would make the other processes fail
     before this one has told why.
@@ -74,24 +78,19 @@ def start(config: Config, job: str) -> Iterator[Runtime]:
     world = start_world(config.runtime)
     logger = make_logger(world.rank, world.size)
     resume = None if job == "test" else world.agree(lambda: resume_source(config))
-    folder = world.agree(lambda: _prepare_folder(config))
-    fresh = job != "test" and resume is None
-    tracker = Tracker(folder, world.is_main, resume_step=-1 if fresh else None)
+    folder = world.agree(lambda: _try_folder(config))
     settings = config.runtime
-    try:
-        yield Runtime(
-            device=world.device,
-            world=world,
-            precision=Precision(settings.precision, settings.dtype, world.device),
-            tracker=tracker,
-            checkpointer=Checkpointer(folder / "checkpoints", settings.keep_checkpoints, world),
-            folder=folder,
-            logger=logger,
-            memory_format=memory_format(world.device, settings.channels_last),
-            resume=resume,
-        )
-    finally:
-        tracker.close()
+    yield Runtime(
+        device=world.device,
+        world=world,
+        precision=Precision(settings.precision, settings.dtype, world.device),
+        tracker=Tracker(folder, world.is_main),
+        checkpointer=Checkpointer(folder / "checkpoints", settings.keep_checkpoints, world),
+        folder=folder,
+        logger=logger,
+        memory_format=memory_format(world.device, settings.channels_last),
+        resume=resume,
+    )
     stop_world()
 
 
@@ -113,7 +112,9 @@ def resume_source(config: Config) -> Path | None:
             raise CheckpointError(_explain_occupied(config))
         return None
     source = Path(config.resume_path)
-    if not source.exists() or (source.is_dir() and not list_checkpoints(source)):
+    if not os.path.exists(source):
+        raise CheckpointError(f"RESUME_PATH={source} is not there; name a checkpoint or a run folder, or auto")
+    if source.is_dir() and not list_checkpoints(source):
         raise CheckpointError(f"RESUME_PATH={source} holds no checkpoint")
     if occupied and not source.resolve().is_relative_to(Path(config.save_path).resolve()):
         raise CheckpointError(_explain_occupied(config))
@@ -127,20 +128,13 @@ def _explain_occupied(config: Config) -> str:
     )
 
 
-def _prepare_folder(config: Config) -> Path:
+def _try_folder(config: Config) -> Path:
+    """SAVE_PATH, after a trial where it is, or will be made."""
     folder = Path(config.save_path)
-    with _explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    return folder
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Tell what keeps a run folder from being written."""
     try:
-        yield
+        present = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=present):  # permission bits alone do not tell of a read-only disk
+            return folder
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"SAVE_PATH={folder} cannot be written ({reason}); choose another folder") from error

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from configs.errors import CheckpointError
+from configs.errors import CheckpointError, TrainingError
 from configs.schema import Config
 from runtime.checkpoint import step_name
 from runtime.context import Runtime
+from runtime.guard import GuardedStep
+from runtime.interruption import Interrupted, interruption
 from runtime.progress import track
+from runtime.watch import StepWatch
+from runtime.world import Vote
+
+_OF_PROCESSES = ("world_size", "steps_per_epoch")  # what a finished training no longer depends on
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,16 @@ class Journal:
         self._losses: list[Tensor] = []  # since the last record, kept on the device
         self._recorded = self._started = time.monotonic()
         self._seconds_before = 0.0
+        warn = runtime.logger.warning if runtime.world.is_main else runtime.logger.debug
+        self._watch = StepWatch(config.train.max_bad_steps, warn)
+        self._vote = Vote(runtime.world)
 
     def walk(self, loader: Loader[Batch], epoch: int, resumed: Position) -> Iterator[tuple[Position, Batch]]:
-        """An epoch's batches with their positions, shown as progress; the resumed epoch goes on where it stopped."""
+        """An epoch's batches with their positions, shown as progress; the resumed epoch goes on where it stopped.
+
+        From here to `finish_epoch`, SIGINT and SIGTERM wait for the end of a step, or of the epoch.
+        """
+        interruption.held = True
         first = resumed.step if epoch == resumed.epoch else 0
         name = f"epoch {epoch + 1}/{self.epochs}"
         batches = loader.epoch(epoch, first)
@@ -95,18 +109,35 @@ class Journal:
         source = self.runtime.resume
         if source is None:
             self.runtime.describe(self.config)
+            self.runtime.tracker.rewind(-1)
             return None
         state = self.runtime.checkpointer.load(source)
-        for name, value in self.identity.items():
-            if state.get(name) != value:
-                raise CheckpointError(
-                    f"{source} belongs to another run: its {name} is {state.get(name)}, this run's is {value}"
-                )
+        self._compare(state, source)
         self.runtime.describe(self.config)
         self._seconds_before = state["seconds"]
+        self._losses = list(torch.tensor(state["losses"], device=self.runtime.device).unbind())
+        self._recorded -= state["unrecorded_seconds"]
+        interruption.saved = str(source)
         self.runtime.tracker.rewind(state["records"])
         self.runtime.log(f"continuing {source} at epoch {state['epoch'] + 1}, step {state['step']}")
         return state
+
+    def _compare(self, state: Mapping[str, Any], source: Path) -> None:
+        """Refuse what cannot be continued exactly; take over the counts of a training that others finished."""
+        for name, value in self.identity.items():
+            if state.get(name) == value or (name in _OF_PROCESSES and self._finished_by_others(state)):
+                continue
+            if name == "world_size":
+                raise CheckpointError(_explain_processes(state, source, value))
+            raise CheckpointError(
+                f"{source} belongs to another run: its {name} is {state.get(name)}, this run's is {value}"
+            )
+        self.identity |= {name: state[name] for name in _OF_PROCESSES}
+        self.steps_per_epoch = state["steps_per_epoch"]
+
+    def _finished_by_others(self, state: Mapping[str, Any]) -> bool:
+        """Whether another number of processes took all steps: scores do not depend on how many there are."""
+        return state["world_size"] != self.runtime.world.size and state["epoch"] >= self.epochs
 
     def save(self, state: Mapping[str, Any], position: Position, later: int = 0, best: bool = False) -> None:
         """Save a state under its position (the next step to take); `later` counts what came after training.
@@ -121,17 +152,73 @@ class Journal:
             "step": position.step,
             "records": done,
             "seconds": self.seconds,
+            "losses": torch.stack(self._losses).tolist() if self._losses else [],
+            "unrecorded_seconds": time.monotonic() - self._recorded,
             **state,
         }
         if best:
             self.runtime.checkpointer.save_best(whole)
         else:
             self.runtime.checkpointer.save(whole, step_name(done))
+            interruption.saved = str(self.runtime.checkpointer.folder / step_name(done))
 
     def save_is_due(self, position: Position) -> bool:
         """Whether RUNTIME.CHECKPOINT_INTERVAL asks for a checkpoint after this step (after an epoch there is one)."""
         interval = self.settings.checkpoint_interval
         return bool(interval) and (position.total + 1) % interval == 0 and not position.is_last
+
+    def finish_step(
+        self,
+        position: Position,
+        guard: GuardedStep,
+        save: Callable[[Position], None],
+        describe: Callable[[int], str] = lambda step: "",
+    ) -> None:
+        """Save where it is time to, or where the run stops here.
+
+        A process that saw a signal tells the others, which may be a step ahead: all of them stop at the same step.
+
+        Args:
+            save: saves everything under the position of the next step.
+            describe: what a step of this epoch trained.
+
+        Raises:
+            TrainingError: TRAIN.MAX_BAD_STEPS in a row were not finite.
+            Interrupted: a process got SIGINT or SIGTERM.
+        """
+        first_bad = self._look(position, guard, describe) if self._look_is_due(position) else ""
+        number = self._vote(interruption.number)
+        if first_bad or number or self.save_is_due(position):
+            save(position.next)
+        if first_bad or number:
+            self.runtime.world.barrier()  # a launcher ends all processes as soon as one has ended
+        if first_bad:
+            raise TrainingError(_explain_row(self._watch.limit, first_bad, interruption.saved))
+        if number:
+            raise Interrupted(number)
+
+    def _look_is_due(self, position: Position) -> bool:
+        """Now and then, since it waits for the device, which on a cpu is no wait."""
+        interval = min(self._watch.limit, self.settings.log_interval) if self.runtime.device.type != "cpu" else 1
+        return (position.total + 1) % interval == 0 or position.is_last
+
+    def _look(self, position: Position, guard: GuardedStep, describe: Callable[[int], str]) -> str:
+        faults = guard.take_faults()
+        first = position.step + 1 - len(faults)
+
+        def name(place: int) -> str:
+            step = first + place
+            number = position.epoch * self.steps_per_epoch + step + 1
+            return f"step {number} (batch {step + 1} of epoch {position.epoch + 1}{describe(step)})"
+
+        return self._watch.add(faults, name)
+
+    def finish_epoch(self) -> None:
+        """The epoch is saved: stop here if a signal asked for it; from now on one ends the script at once."""
+        if number := self._vote.at_once(interruption.number):
+            self.runtime.world.barrier()
+            raise Interrupted(number)
+        interruption.release()
 
     def add_loss(self, loss: Tensor) -> None:
         """Remember a step's loss, without waiting for the device."""
@@ -143,9 +230,29 @@ class Journal:
 
     def record(self, position: Position, values: Mapping[str, float]) -> None:
         """Record the mean loss and the rate since the last record, with other values."""
-        now = time.monotonic()
+        now, losses = time.monotonic(), torch.stack(self._losses)
         rate = len(self._losses) * self.images_per_step / (now - self._recorded)
-        measured = {"train/loss": torch.stack(self._losses).mean().item(), "train/images_per_second": rate, **values}
+        loss = losses[losses.isfinite()].mean().item()  # steps that are not finite are skipped, and warned of
+        measured = {"train/loss": loss, "train/images_per_second": rate, **values}
         self.runtime.tracker.log(position.total + 1, measured, epoch=position.epoch)
         self._losses.clear()
         self._recorded = now
+
+
+def _explain_processes(state: Mapping[str, Any], source: Path, size: int) -> str:
+    trained_by = state["world_size"]
+    return (
+        f"{source} stands at epoch {state['epoch'] + 1}, step {state['step']} of a training by {trained_by} processes, "
+        f"this run has {size}: gradients and batch-norm statistics are averages over the processes' shares of a batch, "
+        f"so it would not go on exactly. Start with {trained_by} processes, or anew with another SAVE_PATH (once "
+        "training is finished, any number may pick)"
+    )
+
+
+def _explain_row(count: int, first: str, saved: str) -> str:
+    return (
+        f"the loss or a gradient was not finite in {count} steps in a row, the first of them {first}. The weights are "
+        f"those of before it, saved in {saved}. If images are damaged, mend them and continue with RESUME_PATH=auto; "
+        "if training diverged, continue an earlier checkpoint, or start anew, with a lower TRAIN.LR, a longer "
+        "TRAIN.WARMUP_EPOCHS or TRAIN.CLIP_GRADIENT"
+    )

@@ -26,29 +26,43 @@ class Precision:
         """Context of a forward pass and its loss."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.level == "O1")
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether there is a loss scale, which a step without progress may be lowering."""
+        return self._scaler is not None
+
+    @property
+    def is_collapsed(self) -> Tensor:
+        """Whether the loss scale fell below 1: gradients overflow even unscaled. (), on the device."""
+        return self._scale(torch.ones((), device=self.device)) < 1.0
+
+    def _scale(self, loss: Tensor) -> Tensor:
+        return self._scaler.scale(loss) if self._scaler else loss
+
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss, scaled until `step`."""
-        (self._scaler.scale(loss) if self._scaler else loss).backward()
+        """Gradients of the loss, scaled until `step`; all are NaN where the loss is not finite."""
+        scaled = self._scale(loss)
+        scaled.backward(torch.where(loss.detach().isfinite(), 1.0, torch.nan).to(scaled.dtype))
 
-    def step(self, optimizer: Optimizer, clip_norm: float = 0.0) -> bool:
-        """Unscale, clip to a total norm (0: no clipping) and step; False where an overflow left the weights alone.
+    def step(self, optimizer: Optimizer, clip_norm: float = 0.0) -> Tensor:
+        """Unscale, clip to a total norm (0: no clipping) and step; unless a gradient is not finite: then nothing moves.
 
-        Without a loss scale every step is taken: whether loss and gradients are finite is the caller's to watch.
+        As with torch's GradScaler, a fused optimizer reads on the device whether to step, so that the host runs ahead;
+        for the others the host must know, which costs an accelerator one wait a step and a cpu nothing.
+
+        Returns:
+            (), bool, on the device: whether the step was taken.
         """
-        if self._scaler is None:
-            _clip(optimizer, clip_norm)
-            optimizer.step()
-            return True
-        moved: list[bool] = []  # asking the scaler instead would wait for the device a second time
-        hook = optimizer.register_step_post_hook(lambda *_: moved.append(True))
-        try:
+        if self._scaler:
             self._scaler.unscale_(optimizer)
-            _clip(optimizer, clip_norm)
-            self._scaler.step(optimizer)
+        finite = _clip(optimizer, clip_norm).isfinite()
+        if self.device.type != "cpu" and getattr(optimizer, "_step_supports_amp_scaling", False):
+            _step_on_device(optimizer, finite)
+        elif finite:
+            optimizer.step()
+        if self._scaler:
             self._scaler.update()
-        finally:
-            hook.remove()
-        return bool(moved)
+        return finite
 
     def state_dict(self) -> dict[str, Any]:
         """The loss scale and its history; empty where there is none."""
@@ -60,7 +74,20 @@ class Precision:
             self._scaler.load_state_dict(state)
 
 
-def _clip(optimizer: Optimizer, norm: float) -> None:
-    if norm > 0:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], norm)
+def _clip(optimizer: Optimizer, limit: float) -> Tensor:
+    """Clip the gradients to a total norm; the norm they had, which is finite if all of them are."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    used = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in used if parameter.grad is not None])
+    if limit > 0:
+        nn.utils.clip_grads_with_norm_(used, limit, norm)
+    return norm
+
+
+def _step_on_device(optimizer: Optimizer, finite: Tensor) -> None:
+    """The protocol between GradScaler and fused optimizers: they leave everything alone where `found_inf` is 1."""
+    setattr(optimizer, "found_inf", (~finite).float())  # noqa: B010 (no attribute of the class)
+    try:
+        optimizer.step()
+    finally:
+        delattr(optimizer, "found_inf")

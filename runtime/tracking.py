@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
+import socket
 import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.files import write_text_atomic
+from runtime.files import append, write_text_atomic
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.compat.proto.event_pb2 import Event
 
 
 class Tracker:
@@ -42,28 +45,49 @@ class Tracker:
     def log(self, step: int, values: Mapping[str, float], **fields: Any) -> None:
         """Record scalars at a step; `fields` (text, lists) go to metrics.jsonl only.
 
-        JSON has no infinity and no NaN: such a value is null there.
+        JSON has no infinity and no NaN: such a value is null there. Every record is written at once.
+
+        Raises:
+            StorageError: the run folder cannot be written.
         """
         if not self._enabled:
             return
         scalars = {name: float(value) for name, value in values.items()}
         finite = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
         record = {"step": step, "time": round(time.time(), 3), **fields, **finite}
-        with self._path.open("a", encoding="utf-8") as file:  # closing flushes: a crash loses no earlier line
-            file.write(json.dumps(record) + "\n")
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Write what TensorBoard still buffers."""
-        if "_writer" in self.__dict__:
-            self._writer.close()
+        append(self._path, json.dumps(record).encode() + b"\n")
+        self._events.add(step, scalars)
 
     @cached_property
-    def _writer(self) -> SummaryWriter:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, and only one process needs it
+    def _events(self) -> _EventFile:
+        return _EventFile(self._path.parent, self._purge_step)
 
-        return SummaryWriter(str(self._path.parent), purge_step=self._purge_step)
+
+class _EventFile:
+    """TensorBoard's file of records. Its own writer buffers for minutes, and a full disk ends in its thread."""
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # slow, and only one process needs it
+
+        self._path = folder / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._write(Event(file_version="brain.Event:2"))
+        if purge_step is not None:  # readers forget that step and all later ones of earlier files
+            self._write(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, step: int, scalars: Mapping[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self._write(Event(step=step, summary=Summary(value=values)))
+
+    def _write(self, event: Event) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        event.wall_time = time.time()
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        append(self._path, record.getvalue())
 
 
 def _step_of(line: str) -> float:

@@ -47,14 +47,17 @@ class SearchJournal(Journal):
         return Position(state["epoch"], state["step"], self.steps_per_epoch)
 
     def after_step(self, position: Position, loss: Tensor, paths: Sequence[Architecture]) -> None:
-        """Record and save where it is time to."""
+        """Record, save and stop where it is time to."""
         self.add_loss(loss)
         if self.record_is_due(position):
             rate = self.training.optimizer.param_groups[0]["lr"]
             frequencies = operation_frequencies(paths[: position.step + 1])
             self.record(position, {"train/lr": rate, **self.training.strategy.metrics(), **frequencies})
-        if self.save_is_due(position):
-            self._save(position.next)
+
+        def describe(step: int) -> str:
+            return f", path {self.space.text(paths[step])}"
+
+        self.finish_step(position, self.training.guard, self._save, describe)
 
     def after_epoch(self, epoch: int) -> None:
         """Save, and say what training found good; scores of weights that have moved since are forgotten."""
@@ -65,6 +68,7 @@ class SearchJournal(Journal):
                 f"epoch {epoch + 1}: the board's best reaches {best.accuracy:.2f} % (search) "
                 f"at {best.macs / 1e6:.2f} M MACs: {self.space.text(best.architecture)}"
             )
+        self.finish_epoch()
 
     def after_generation(self, picker: Picker) -> None:
         """Record the best so far and save the picker's scores."""

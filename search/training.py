@@ -9,14 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from configs.schema import Train
+from runtime.guard import GuardedStep
 from runtime.journal import Position
-from runtime.optimization import (
-    average_gradients,
-    average_statistics,
-    build_optimizer,
-    learning_rate,
-    set_learning_rate,
-)
+from runtime.optimization import build_optimizer, learning_rate, set_learning_rate
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.world import World
@@ -40,28 +35,26 @@ class SupernetTraining:
         self.config, self.supernet, self.strategy = config, supernet, strategy
         self.precision, self.world, self.seed = precision, world, seed
         self.optimizer = build_optimizer(config, supernet)
+        self.guard = GuardedStep(supernet, self.optimizer, config.clip_gradient, precision, world)
 
     def step(self, images: Tensor, labels: Tensor, paths: Sequence[Architecture], position: Position) -> Tensor:
         """One step, on the epoch's path of this position; the loss, not synchronised with the host."""
-        self.supernet.train()
+        if not self.supernet.training:  # evaluation left it so; setting the mode walks all modules
+            self.supernet.train()
         seed_libraries(self.seed, "step", position.total, self.world.rank)
         lr = learning_rate(self.config, position.total, position.steps_per_epoch)
         set_learning_rate(self.optimizer, lr)
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.precision.autocast():
-            loss = self.strategy.loss(images, labels, paths[position.step], position)
-        self.precision.backward(loss)
-        average_gradients(self.supernet.parameters(), self.world)
-        self.precision.step(self.optimizer, self.config.clip_gradient)
+        loss = self.guard(lambda: self.strategy.loss(images, labels, paths[position.step], position))
         with self.precision.autocast():
             self.strategy.after_step(images, paths, position, lr)
-        return loss.detach()
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer, loss scale, strategy; called by all ranks, whose batch-norm statistics it averages."""
-        average_statistics(self.supernet, self.world)
+        """Weights, optimizer, loss scale, strategy; called by all ranks, of whose batch-norm statistics it has all."""
+        averages, shares = self.guard.statistics.state_dict(self.world)
         return {
-            "state_dict": self.supernet.state_dict(),
+            "state_dict": {**self.supernet.state_dict(), **averages},
+            "statistics": shares,
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
             "strategy_state": self.strategy.state_dict(),
@@ -70,6 +63,7 @@ class SupernetTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.supernet.load_state_dict(state["state_dict"])
+        self.guard.statistics.load(state["statistics"], self.world)
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load_state_dict(state["precision"])
         self.strategy.load_state_dict(state["strategy_state"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, SpaceError
 from supernet.architecture import Architecture
 from supernet.networks.plain import MBConvNetwork
 from supernet.pick import Pick
@@ -71,7 +72,7 @@ def build_space(name_or_path: str) -> MBConvSpace:
     """
     known = SPACES_FOLDER / f"{name_or_path}.yaml"
     path = known if name_or_path in space_names() else Path(name_or_path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(
             f"there is no search space {name_or_path!r}: "
             f"give one of {', '.join(space_names())}, or the path of a YAML file"
@@ -142,7 +143,10 @@ def _select_input(input_arch: Sequence[Sequence[int]] | str | int | None, space_
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)
     space = build_space(space_name)
-    architecture = space.parse(input_arch)
+    try:
+        architecture = space.parse(input_arch)
+    except SpaceError as error:
+        raise SpaceError(f"INPUT_ARCH, read as one of SUPERNET.SPACE={space_name}: {error}") from error
     return Selection(space.text(architecture), space, architecture)
 
 
@@ -151,6 +155,9 @@ def _select_picked(reference: str) -> Selection:
     path, _, position = reference.partition("#")
     pick = Pick.read(Path(path))
     if not (position or "0").isdecimal() or int(position or 0) >= len(pick.architectures):
-        raise ConfigError(f"INPUT_ARCH {reference}: {path} ranks architectures 0 to {len(pick.architectures) - 1}")
+        raise ConfigError(
+            f"INPUT_ARCH {reference}: {path} ranks {len(pick.architectures)} architectures; "
+            "write # and a number from 0 to one less, or nothing for the best"
+        )
     architecture = pick.architectures[int(position or 0)].architecture
     return Selection(pick.space.text(architecture), pick.space, architecture)

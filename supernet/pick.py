@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import ConfigError
+from pydantic import ValidationError
+
+from configs.errors import ConfigError, SpaceError
 from runtime.files import write_json_atomic
 from supernet.architecture import Architecture
 from supernet.spaces.description import SpaceDescription
@@ -64,8 +66,16 @@ class Pick:
             return cls(space, tuple(_read_entry(space, entry) for entry in value["architectures"]))
         except FileNotFoundError:
             raise ConfigError(f"INPUT_ARCH names {path}, which is not there") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path} is no pick.json: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, SpaceError) as error:
+            raise ConfigError(f"INPUT_ARCH: {path} is no whole pick.json of train.py ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return f"its space description is wrong in {error.error_count()} places"
+    if isinstance(error, TypeError):
+        return "its values are of other types"
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _read_entry(space: MBConvSpace, entry: Mapping[str, Any]) -> PickedArchitecture:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from configs.errors import CheckpointError
+from configs.errors import CheckpointError, SpaceError
 from runtime.checkpoint import BEST, list_checkpoints, load_file
 from supernet.catalog import Selection
 from supernet.networks.plain import MBConvNetwork
@@ -16,25 +17,40 @@ from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
 
 
-def find_weights(path: str) -> Path:
-    """The file that RESUME_PATH means: itself, or a run folder's best (else newest) checkpoint.
+def find_weights(path: str, key: str = "RESUME_PATH") -> Path:
+    """The file that a key means: itself, or a run folder's best (else newest) checkpoint.
 
     Raises:
         CheckpointError: there is none.
     """
     folder = Path(path)
-    if not folder.is_dir():
+    if os.path.isfile(path):
         return folder
+    if not os.path.isdir(path):
+        raise CheckpointError(f"{key}={path} is not there; name a checkpoint, or a run folder that holds some")
     inside = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     found = [inside / BEST] if (inside / BEST).is_file() else list_checkpoints(inside)
     if not found:
-        raise CheckpointError(f"{path} holds no checkpoint (*.pth.tar)")
+        raise CheckpointError(f"{key}={path} holds no checkpoint (*.pth.tar)")
     return found[0]
 
 
-def network_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a checkpoint: averaged ones first, under any of the published layouts, without `module.`."""
+def network_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint: averaged ones first, under any of the published layouts, without `module.`.
+
+    Raises:
+        CheckpointError: it holds no weights, or those of a supernet.
+    """
+    if state.get("job") == "search":
+        raise CheckpointError(
+            f"{source} is a supernet of train.py, which holds many networks: train one of its pick.json with "
+            "retrain.py (TRAIN.INHERIT starts from these weights), and test that"
+        )
     weights = state.get("state_dict_ema") or state.get("state_dict") or state
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+    ):
+        raise CheckpointError(f"{source} holds no weights: a mapping of names to tensors, or one under state_dict")
     return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
@@ -56,13 +72,22 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str 
     network.load_state_dict(dict(weights))
 
 
-def stored_selection(state: Mapping[str, Any]) -> Selection | None:
-    """The architecture that a checkpoint of retrain.py says it is; None for a file of weights only."""
+def stored_selection(state: Mapping[str, Any], source: str | Path) -> Selection | None:
+    """The architecture that a checkpoint of retrain.py says it is; None for a file of weights only.
+
+    Raises:
+        CheckpointError: what it says is no architecture.
+    """
     stored = state.get("selection")
     if stored is None:
         return None
-    space = MBConvSpace(SpaceDescription.model_validate(stored["description"]))
-    return Selection(stored["name"], space, space.parse(stored["architecture"]))
+    try:
+        space = MBConvSpace(SpaceDescription.model_validate(stored["description"]))
+        return Selection(stored["name"], space, space.parse(stored["architecture"]))
+    except (KeyError, TypeError, ValueError, SpaceError) as error:
+        raise CheckpointError(
+            f"{source} says of itself what no network is; set MODEL_SELECTION, or INPUT_ARCH and SUPERNET.SPACE"
+        ) from error
 
 
 def describe_selection(selection: Selection) -> dict[str, Any]:
@@ -83,16 +108,19 @@ def inherit_network(path: str, selection: Selection) -> MBConvNetwork:
     Raises:
         CheckpointError: no such checkpoint, or one of another space.
     """
-    file = find_weights(path)
+    file = find_weights(path, "TRAIN.INHERIT")
     state = load_file(file)
-    if state.get("job") != "search":
+    if state.get("job") != "search" or not {"description", "encoding", "state_dict"} <= state.keys():
         raise CheckpointError(f"TRAIN.INHERIT={path}: {file} is no checkpoint of a search (train.py)")
-    if state["description"] != selection.space.description.model_dump(mode="json"):
+    if state["description"] != (wanted := selection.space.description.model_dump(mode="json")):
         raise CheckpointError(
-            f"TRAIN.INHERIT={path}: its space is {state['description']['name']} at "
-            f"{state['description']['resolution']} pixels with {state['description']['classes']} classes, not that of "
-            f"{selection.name}"
+            f"TRAIN.INHERIT={path} is a supernet of {_describe_space(state['description'])}; {selection.name} is of "
+            f"{_describe_space(wanted)}"
         )
     supernet = selection.space.build_supernet(state["encoding"])
-    supernet.load_state_dict(state["state_dict"])
+    load_weights(supernet, state["state_dict"], file)
     return selection.space.extract(supernet, selection.architecture)
+
+
+def _describe_space(description: Mapping[str, Any]) -> str:
+    return "space {name} at {resolution} pixels, {channels} channels, {classes} classes".format_map(description)

@@ -1,12 +1,16 @@
 """All architectures of a space whose MACs lie in a window: counted, numbered, drawn and varied exactly.
 
 Block costs are additive integers, so dynamic programming over them answers in seconds what rejection cannot: Cream's
-space has 2.5e21 architectures, of which 1.8e-8 lie in 285-287 M. `window_table` holds the algorithm.
+space has 2.5e21 architectures, of which 1.8e-8 lie in 285-287 M. `window_table` holds the exact numbering,
+`window_sampler` the fast draws; each is built when it is first needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
 from operator import index
 
@@ -16,10 +20,17 @@ from configs.errors import SpaceError, WindowError
 from supernet.architecture import Architecture
 from supernet.cost import CostTable, format_millions
 from supernet.window_best import Scores, best_first
+from supernet.window_genes import freed, genes_of, mixed
+from supernet.window_marginals import Marginals, window_marginals
+from supernet.window_random import Shuffle, uniform_integers
+from supernet.window_sampler import WindowSampler
 from supernet.window_stage import StageChoices, StageSums
-from supernet.window_table import WindowTable, cost_unit, reachable
+from supernet.window_table import Stages, WindowTable, nearest_costs
 
-Gene = tuple[int, int | None]  # (stage, layer), or (stage, None) for the stage's depth
+BLOCK = 2**15  # proposals drawn at once: their arrays stay in the processor's cache
+SAMPLE_BINS, VARIATION_BINS = 1024, 256  # resolution of the samplers: for many draws, and for a single one
+TRIES = 64  # proposals for a single draw
+LEAST_ACCEPTANCE = 1 / 64  # of a sampler's proposals, below which the exact table draws faster
 
 
 class FlopsWindow:
@@ -40,23 +51,28 @@ class FlopsWindow:
     def __init__(self, table: CostTable, minimum: int, maximum: int):
         self.table, self.minimum, self.maximum = table, minimum, maximum
         self._choices = [StageChoices.from_costs(stage) for stage in table.stages]
-        self._sums = [StageSums(stage) for stage in self._choices]
-        self._refuse_empty(self._sums)
-        self._table = WindowTable(self._sums, table.fixed.macs, minimum, maximum)
-        self.count: int = self._table.count
+        self._bounds = table.fixed.macs, minimum, maximum
+        self._refuse_empty()
 
     @staticmethod
     def feasible_range(table: CostTable) -> tuple[int, int]:
         """MACs of the space's cheapest and of its costliest architecture."""
-        return _range([StageSums(StageChoices.from_costs(stage)) for stage in table.stages], table.fixed.macs)
+        cheapest, costliest = zip(*(StageChoices.from_costs(stage).extremes for stage in table.stages))
+        return table.fixed.macs + sum(cheapest), table.fixed.macs + sum(costliest)
+
+    @cached_property
+    def count(self) -> int:
+        """How many members there are. The arrays behind it are let go: drawing needs none of them."""
+        return self._exact(self._choices).count
 
     def __contains__(self, architecture: Architecture) -> bool:
         return self._in_space(architecture) and self.minimum <= self.macs(architecture) <= self.maximum
 
     def __iter__(self) -> Iterator[Architecture]:
         """All members, in the order of their ranks."""
-        for start in range(0, self.count, 4096):
-            yield from self.unrank_many(range(start, min(start + 4096, self.count)))
+        count = self._table.count
+        for start in range(0, count, 4096):
+            yield from self.unrank_many(range(start, min(start + 4096, count)))
 
     def macs(self, architecture: Architecture) -> int:
         """Exact MACs of an architecture of the space, in the window or not (SpaceError: not in the space)."""
@@ -75,15 +91,50 @@ class FlopsWindow:
 
     def unrank_many(self, numbers: Sequence[int]) -> list[Architecture]:
         """The architectures with these numbers. Raises IndexError for a number outside [0, count)."""
-        numbers = list(map(index, numbers))
+        numbers, table = list(map(index, numbers)), self._table
         for number in numbers:
-            if not 0 <= number < self.count:
-                raise IndexError(f"architecture number {number} of {self._describe()}, which holds {self.count}")
-        return self._architectures(self._table, numbers)
+            if not 0 <= number < table.count:
+                raise IndexError(f"architecture number {number} of {self._describe()}, which holds {table.count}")
+        return self._architectures(table.unrank_many(numbers))
 
     def sample(self, generator: torch.Generator, count: int) -> list[Architecture]:
-        """`count` architectures, independent and exactly uniform over the window."""
-        return self._architectures(self._table, uniform_integers(self.count, count, generator))
+        """`count` architectures, independent and exactly uniform over the window.
+
+        They depend on the generator's state and on `count` alone.
+        """
+        sampler = self._sampler
+        if sampler is None:
+            numbers = uniform_integers(self._table.count, count, generator)
+            return self._architectures(self._table.unrank_many(numbers))
+        drawn: list[Architecture] = []
+        while len(drawn) < count:
+            proposals = int(1.05 * (count - len(drawn)) / sampler.acceptance) + 16
+            drawn += self._architectures(sampler.propose(min(BLOCK, proposals), generator))
+        return drawn[:count]
+
+    def sample_distinct(
+        self, generator: torch.Generator, count: int, rank: int = 0, ranks: int = 1
+    ) -> list[Architecture]:
+        """Part `rank` of `ranks` of `count` different architectures in random order, without a list of what was drawn.
+
+        The members' numbers are shuffled, pseudo-randomly, by a key that the generator gives; rank r takes the places
+        r, r + ranks, r + 2 ranks, … below `count`. With generators in the same state the parts are disjoint, and what
+        they make up together does not depend on `ranks`.
+
+        Raises:
+            WindowError: the window holds fewer than `count`.
+        """
+        size = self._table.count
+        if count > size:
+            raise WindowError(
+                f"{count:,} different architectures were asked of {self._describe()}, which holds {size:,}"
+            )
+        shuffle = Shuffle(size, generator)
+        return self.unrank_many([shuffle[place] for place in range(rank, count, ranks)])
+
+    def marginals(self) -> Marginals:
+        """The exact share of the members that have each operation at each layer, and each depth."""
+        return window_marginals(self._choices, *self._bounds)
 
     def mutate(self, architecture: Architecture, probability: float, generator: torch.Generator) -> Architecture:
         """A random other member that agrees with the parent on all genes which are not set free.
@@ -94,16 +145,15 @@ class FlopsWindow:
         A parent outside the window is brought into it. Raises SpaceError if the parent is not in the space.
         """
         self._validate(architecture)
-        genes = self._genes(architecture)
+        genes = genes_of(self._choices, architecture.stages)
         order = torch.randperm(len(genes), generator=generator, device=generator.device).tolist()
         chances = torch.rand(len(genes), generator=generator, device=generator.device, dtype=torch.float64)
-        fewest = int((chances < probability).sum())
         parent = architecture if architecture in self else None
-        for free in range(fewest, len(genes) + 1):
-            everything = free == len(genes)
-            table = self._table if everything else self._restricted(architecture, {genes[i] for i in order[:free]})
-            if table.count > (parent is not None):
-                return self._draw_other(table, parent, generator)
+        for free in range(int((chances < probability).sum()), len(genes) + 1):
+            choices = freed(self._choices, architecture.stages, {genes[i] for i in order[:free]})
+            child = self._draw(choices, generator, parent)
+            if child is not None:
+                return child
         return architecture
 
     def crossover(self, first: Architecture, second: Architecture, generator: torch.Generator) -> Architecture:
@@ -114,20 +164,10 @@ class FlopsWindow:
         """
         self._validate(first)
         self._validate(second)
-        stages = [
-            StageChoices(
-                tuple(sorted({len(one), len(other)})),
-                tuple(
-                    {pair[depth]: layer[pair[depth]] for pair in (one, other) if depth < len(pair)}
-                    for depth, layer in enumerate(stage.layers[: max(len(one), len(other))])
-                ),
-            )
-            for stage, one, other in zip(self._choices, first.stages, second.stages)
-        ]
-        table = self._subtable(stages)
-        if not table.count:
+        child = self._draw(mixed(self._choices, first.stages, second.stages), generator)
+        if child is None:
             raise WindowError(f"{first} and {second} have no common child in {self._describe()}")
-        return self._architectures(table, uniform_integers(table.count, 1, generator))[0]
+        return child
 
     def top_k(self, scores: Scores, k: int) -> list[tuple[float, Architecture]]:
         """The best `k` members under an additive score, best first, equal scores in the architectures' order.
@@ -137,45 +177,54 @@ class FlopsWindow:
                 in fixed point with 60 bits, so it does not depend on the order of addition.
             k: how many; fewer come back if the window holds fewer.
         """
-        best = best_first(self._sums, self.table.fixed.macs, self.minimum, self.maximum, scores)
+        best = best_first([StageSums(stage) for stage in self._choices], *self._bounds, scores)
         return [(score, Architecture(self.table.space, stages)) for score, stages in islice(best, k)]
 
-    def _architectures(self, table: WindowTable, numbers: Sequence[int]) -> list[Architecture]:
-        return [Architecture(self.table.space, stages) for stages in table.unrank_many(numbers)]
+    @cached_property
+    def _table(self) -> WindowTable:
+        table = self._exact(self._choices)
+        self.count = table.count
+        return table
 
-    def _draw_other(self, table: WindowTable, parent: Architecture | None, generator: torch.Generator) -> Architecture:
-        """A uniform member of a (restricted) table, never the parent."""
-        if parent is None:
-            return self._architectures(table, uniform_integers(table.count, 1, generator))[0]
-        number = uniform_integers(table.count - 1, 1, generator)[0]
-        return self._architectures(table, [number + (number >= table.rank(parent.stages))])[0]
+    @cached_property
+    def _coarse(self) -> WindowSampler | None:
+        return self._sampler_of(self._choices, SAMPLE_BINS)
 
-    def _subtable(self, stages: Sequence[StageChoices]) -> WindowTable:
-        return WindowTable([StageSums(stage) for stage in stages], self.table.fixed.macs, self.minimum, self.maximum)
+    @property
+    def _sampler(self) -> WindowSampler | None:
+        """What draws faster than the exact table, if anything does."""
+        return self._coarse if self._coarse and self._coarse.acceptance >= LEAST_ACCEPTANCE else None
 
-    def _genes(self, architecture: Architecture) -> list[Gene]:
-        """Every gene of the architecture that has more than one value."""
-        genes: list[Gene] = []
-        for place, (stage, variant) in enumerate(zip(self._choices, architecture.stages)):
-            genes += [(place, None)] if len(stage.depths) > 1 else []
-            genes += [(place, depth) for depth in range(len(variant)) if len(stage.layers[depth]) > 1]
-        return genes
+    def _exact(self, choices: Sequence[StageChoices]) -> WindowTable:
+        return WindowTable([StageSums(stage) for stage in choices], *self._bounds)
 
-    def _restricted(self, parent: Architecture, free: set[Gene]) -> WindowTable:
-        """The members of the window that agree with the parent on all genes that are not free."""
-        stages = [
-            StageChoices(
-                stage.depths if (place, None) in free else (len(variant),),
-                tuple(
-                    layer
-                    if depth >= len(variant) or (place, depth) in free
-                    else {variant[depth]: layer[variant[depth]]}
-                    for depth, layer in enumerate(stage.layers)
-                ),
-            )
-            for place, (stage, variant) in enumerate(zip(self._choices, parent.stages))
-        ]
-        return self._subtable(stages)
+    def _sampler_of(self, choices: Sequence[StageChoices], bins: int) -> WindowSampler | None:
+        return WindowSampler(choices, *self._bounds, bins) if WindowSampler.supports(choices) else None
+
+    def _draw(
+        self, choices: Sequence[StageChoices], generator: torch.Generator, parent: Architecture | None = None
+    ) -> Architecture | None:
+        """A uniform member of the window among these choices, never the parent; None if there is none.
+
+        Proposals are tried first. Where none of them will do, the exact table draws: uniform either way.
+        """
+        whole = choices == self._choices
+        sampler = self._coarse if whole else self._sampler_of(choices, VARIATION_BINS)
+        for stages in sampler.propose(TRIES, generator) if sampler else ():
+            if parent is None or stages != parent.stages:
+                return Architecture(self.table.space, stages)
+        table = self._table if whole else self._exact(choices)
+        others = table.count - (parent is not None)
+        if not others:
+            return None
+        number = uniform_integers(others, 1, generator)[0]
+        if parent is not None:
+            number += number >= table.rank(parent.stages)
+        return self._architectures(table.unrank_many([number]))[0]
+
+    def _architectures(self, members: Iterable[Stages]) -> list[Architecture]:
+        with collector_paused():
+            return [Architecture(self.table.space, stages) for stages in members]
 
     def _in_space(self, architecture: Architecture) -> bool:
         stages = architecture.stages
@@ -190,9 +239,9 @@ class FlopsWindow:
         bounds = f"[{format_millions(self.minimum)}, {format_millions(self.maximum)}]"
         return f"the window of {bounds} million MACs in {self.table.space} at resolution {self.table.resolution}"
 
-    def _refuse_empty(self, stages: Sequence[StageSums]) -> None:
+    def _refuse_empty(self) -> None:
         """Raise WindowError if the window holds nothing, before any large array is built."""
-        smallest, largest = _range(stages, self.table.fixed.macs)
+        smallest, largest = self.feasible_range(self.table)
         if any(self.minimum <= macs <= self.maximum for macs in (smallest, largest)):
             return
         message = f"no architecture lies in {self._describe()}: "
@@ -201,42 +250,21 @@ class FlopsWindow:
         feasible = f"feasible costs go from {format_millions(smallest)} to {format_millions(largest)} million MACs"
         if self.maximum < smallest or self.minimum > largest:
             raise WindowError(f"{message}{feasible}; choose a minimum and maximum within them")
-        gap = _gap(stages, self.minimum - smallest, self.maximum - smallest)
-        if gap is not None:
-            below, above = (format_millions(smallest + macs) for macs in gap)
-            raise WindowError(
-                f"{message}{feasible}; the nearest are {below} below and {above} above, include one of them"
-            )
+        if self._coarse and self._coarse.acceptance:
+            return
+        below, above = nearest_costs([StageSums(stage) for stage in self._choices], *self._bounds)
+        if above > self.maximum:
+            nearest = f"{format_millions(below)} below and {format_millions(above)} above"
+            raise WindowError(f"{message}{feasible}; the nearest are {nearest}, include one of them")
 
 
-def uniform_integers(bound: int, count: int, generator: torch.Generator) -> list[int]:
-    """`count` independent integers, exactly uniform in [0, bound) for a bound of any size.
-
-    Random words are cut to the bound's bits, and draws beyond the bound are rejected (fewer than half of them).
-    """
-    bits = (bound - 1).bit_length()
-    words = -(-bits // 32)
-    accepted: list[int] = []
-    while len(accepted) < count:
-        shape = (count - len(accepted), words)
-        draws = torch.randint(2**32, shape, generator=generator, device=generator.device).cpu().numpy()
-        numbers = [int.from_bytes(row.tobytes(), "little") >> (32 * words - bits) for row in draws.astype("<u4")]
-        accepted += [number for number in numbers if number < bound]
-    return accepted
-
-
-def _range(stages: Sequence[StageSums], fixed: int) -> tuple[int, int]:
-    smallest, largest = (fixed + sum(int(stage.costs[end]) for stage in stages) for end in (0, -1))
-    return smallest, largest
-
-
-def _gap(stages: Sequence[StageSums], low: int, high: int) -> tuple[int, int] | None:
-    """The feasible costs on both sides of an empty window, counted from the cheapest; None if it is not empty."""
-    unit = cost_unit(stages)
-    reached, start = reachable(stages, unit), -(-low // unit)
-    beyond = reached >> start
-    above = (start + (beyond & -beyond).bit_length() - 1) * unit
-    if above <= high:
-        return None
-    below = reached & ((1 << start) - 1)
-    return (below.bit_length() - 1) * unit, above
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: new tuples by the ten thousand would set off whole ones that find nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

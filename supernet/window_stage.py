@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, product, repeat
 from math import prod
 
 import numpy as np
@@ -42,6 +43,18 @@ class StageChoices:
         layers = tuple({operation: layer[operation].macs for operation in sorted(layer)} for layer in stage.layers)
         return cls(tuple(range(stage.minimum_depth, stage.maximum_depth + 1)), layers)
 
+    @property
+    def variants(self) -> int:
+        """How many variants there are."""
+        return sum(prod(len(layer) for layer in self.layers[:depth]) for depth in self.depths)
+
+    @property
+    def extremes(self) -> tuple[int, int]:
+        """MACs of the cheapest and of the costliest variant."""
+        layers = [layer.values() for layer in self.layers]
+        cheapest, costliest = (list(accumulate(map(end, layers), initial=0)) for end in (min, max))
+        return min(cheapest[depth] for depth in self.depths), max(costliest[depth] for depth in self.depths)
+
     def __contains__(self, variant: tuple[int, ...]) -> bool:
         return len(variant) in self.depths and all(map(lambda layer, index: index in layer, self.layers, variant))
 
@@ -57,7 +70,7 @@ class StageSums:
     def __init__(self, choices: StageChoices):
         self.depths = choices.depths
         self.layers = choices.layers[: max(choices.depths)]
-        self.variants = sum(prod(len(layer) for layer in self.layers[:depth]) for depth in self.depths)
+        self.variants = choices.variants
         self._leading: list[tuple[np.ndarray, np.ndarray]] = [
             (np.zeros(1, np.int64), np.ones(1, ways_dtype(self.variants)))
         ]
@@ -124,6 +137,30 @@ class StageSums:
 
     def _ways(self, depth: int, cost: int) -> int:
         return int(_lookup(*self._leading[depth], np.array([cost]))[0])
+
+
+class StageVariants:
+    """All variants of a stage one by one, for stages that have not too many: `costs` (V,) in MACs, ascending."""
+
+    def __init__(self, choices: StageChoices):
+        leading = [np.zeros(1, np.int64)]
+        for layer in choices.layers[: max(choices.depths)]:
+            leading.append(np.add.outer(leading[-1], np.array(list(layer.values()))).ravel())
+        costs = np.concatenate([leading[depth] for depth in choices.depths])
+        order = np.argsort(costs, kind="stable")
+        self.costs = costs[order]
+        listed = np.empty(len(costs), object)
+        listed[:] = [variant for depth in choices.depths for variant in product(*choices.layers[:depth])]
+        self._variants = listed[order]
+
+    @property
+    def span(self) -> int:
+        """Largest less smallest cost."""
+        return int(self.costs[-1] - self.costs[0])
+
+    def at(self, places: np.ndarray) -> Iterable[tuple[int, ...]]:
+        """The variants at these places of `costs`; without end for a fixed stage, which has but one."""
+        return repeat(self._variants[0]) if len(self._variants) == 1 else self._variants[places].tolist()
 
 
 def _append_layer(costs: np.ndarray, ways: np.ndarray, macs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

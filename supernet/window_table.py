@@ -19,21 +19,25 @@ from operator import mul, or_, sub
 
 import numpy as np
 
-from supernet.window_stage import StageSums, choose, ways_dtype
+from supernet.window_stage import StageSums, StageVariants, choose, ways_dtype
 
 LIMB_BITS = 32
 SCATTER = 4  # pairs of a prefix and a stage cost for each bin, up to which adding pairs beats adding arrays
 BLOCK = 512  # architectures unranked at once: bounds the (block, distinct stage costs) arrays to some 10 MB
 
+PIECE = 2**15  # bins added up at once
+
 Stages = tuple[tuple[int, ...], ...]
 
 
-def cost_unit(stages: Iterable[StageSums]) -> int:
+def cost_unit(stages: Iterable[StageSums | StageVariants]) -> int:
     """The greatest common divisor of all cost differences, in MACs (1 where all costs are equal)."""
     return int(np.gcd.reduce(np.concatenate([stage.costs - stage.costs[0] for stage in stages]))) or 1
 
 
-def window_bins(stages: Sequence[StageSums], fixed: int, minimum: int, maximum: int) -> tuple[int, int, int]:
+def window_bins(
+    stages: Sequence[StageSums | StageVariants], fixed: int, minimum: int, maximum: int
+) -> tuple[int, int, int]:
     """The cost unit, and the first and last unit above the cheapest architecture that lie in a window of MACs."""
     unit = cost_unit(stages)
     cheapest = fixed + sum(int(stage.costs[0]) for stage in stages)
@@ -49,18 +53,26 @@ class WindowTable:
         fixed: MACs outside the stages.
         minimum: smallest cost of a member, in MACs, inclusive.
         maximum: largest cost of a member, in MACs, inclusive.
+        last: the stage to put last (None: the widest).
     """
 
-    def __init__(self, stages: Sequence[StageSums], fixed: int, minimum: int, maximum: int):
+    def __init__(self, stages: Sequence[StageSums], fixed: int, minimum: int, maximum: int, last: int | None = None):
         self._stages = stages
         self._unit, self._low, self._high = window_bins(stages, fixed, minimum, maximum)
         free = [index for index, stage in enumerate(stages) if stage.variants > 1]
         self._order = sorted(free, key=lambda index: stages[index].span) or [0]
+        if last is not None:
+            self._order = [index for index in self._order if index != last] + [last]
         self._offsets = [(stage.costs - stage.costs[0]) // self._unit for stage in stages]
         self._starts = [0]
         if self._low <= self._high:
             self._build()
         self.count = self._starts[-1]
+
+    @property
+    def completions(self) -> list[int]:
+        """For each cost of the last stage, how many choices of the others bring it into the window (not empty)."""
+        return self._last_ways
 
     def unrank_many(self, numbers: Sequence[int]) -> list[Stages]:
         """The members with these numbers, each below `count`."""
@@ -128,12 +140,11 @@ class WindowTable:
         for offsets, shift in self._stages[index].steps(self._unit):
             if len(offsets) > 1:
                 longer = np.zeros((len(extended), min(leading.shape[1] + max(offsets), extended.shape[1])), np.int64)
-                for offset in offsets:
-                    _add(longer, leading, offset)
+                _add(longer, leading, offsets)
                 _carry(longer)
                 leading = longer
             if shift is not None:
-                _add(extended, leading, shift)
+                _add(extended, leading, [shift])
         _carry(extended)
 
     def _weights(self, position: int, bins: np.ndarray) -> np.ndarray:
@@ -201,11 +212,27 @@ def reachable(stages: Sequence[StageSums], unit: int) -> int:
     return reached
 
 
-def _add(target: np.ndarray, source: np.ndarray, offset: int) -> None:
-    """Add (limbs, bins) to a target, `offset` bins further; what lies beyond the target's end is dropped."""
-    size = min(source.shape[1], target.shape[1] - offset)
-    if size > 0:
-        target[:, offset : offset + size] += source[:, :size]
+def nearest_costs(stages: Sequence[StageSums], fixed: int, minimum: int, maximum: int) -> tuple[int, int]:
+    """For a window inside the feasible range: the largest cost below `minimum`, and the smallest from it on."""
+    unit, low, _ = window_bins(stages, fixed, minimum, maximum)
+    reached = reachable(stages, unit)
+    beyond = reached >> low
+    above = low + (beyond & -beyond).bit_length() - 1
+    below = (reached & ((1 << low) - 1)).bit_length() - 1
+    cheapest = fixed + sum(int(stage.costs[0]) for stage in stages)
+    return cheapest + below * unit, cheapest + above * unit
+
+
+def _add(target: np.ndarray, source: np.ndarray, offsets: Sequence[int]) -> None:
+    """Add copies of (limbs, bins) to a target, each by its offset further; what lies beyond its end is dropped.
+
+    The target is gone through piece by piece, so that a piece stays in the processor's cache for all copies.
+    """
+    for start in range(0, target.shape[1], PIECE):
+        for offset in offsets:
+            first, stop = max(start, offset), min(start + PIECE, target.shape[1], offset + source.shape[1])
+            if first < stop:
+                target[:, first:stop] += source[:, first - offset : stop - offset]
 
 
 def _carry(limbs: np.ndarray) -> None:

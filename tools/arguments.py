@@ -19,9 +19,16 @@ def positive(text: str) -> int:
     return _at_least(1, text)
 
 
+def natural(text: str) -> int:
+    """An integer of at least 0."""
+    return _at_least(0, text)
+
+
 def resolution(text: str) -> int:
-    """Image height and width, at least 8 pixels as in DATA.IMAGE_SIZE."""
-    return _at_least(8, text)
+    """Image height and width, 8 to 8192 pixels as in DATA.IMAGE_SIZE."""
+    if _at_least(8, text) > 8192:
+        raise argparse.ArgumentTypeError(f"{text} pixels are more than 8192")
+    return int(text)
 
 
 def integer_or_text(text: str) -> int | str:

@@ -45,11 +45,14 @@ def read(path: Path) -> dict[str, Any]:
     """A JSON file of a finished run.
 
     Raises:
-        ConfigError: the run has not written it.
+        ConfigError: the run has not written it, or it is damaged.
     """
     if not path.is_file():
         raise ConfigError(f"{path} is not there: the run in {path.parent} is not finished")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
 def read_test(folder: Path) -> dict[str, Any] | None:

@@ -12,24 +12,38 @@ from search.pickers.picker import Picker, PickerError, score_all
 from search.scores import Scored
 from supernet.window import FlopsWindow
 
-__all__ = ["Picker", "PickerError", "build_picker", "score_all"]
+__all__ = ["Picker", "PickerError", "build_picker", "check_picker", "score_all"]
+
+
+def check_picker(config: PickerConfig, window: FlopsWindow, strategy: str) -> None:
+    """Refuse before training what `build_picker` is bound to refuse after it.
+
+    Raises:
+        PickerError: the picker cannot work on this window, or with what this strategy keeps.
+    """
+    match config.name:
+        case "exhaustive":
+            exhaustive_picker(window, config.evaluations)
+        case "board" if strategy == "uniform":
+            board_picker([])
 
 
 def build_picker(config: PickerConfig, window: FlopsWindow, seed: int, prioritized: Sequence[Scored] = ()) -> Picker:
     """The configured picker.
 
     Args:
-        prioritized: paths that training found good, best first.
+        prioritized: paths that training found good, best first; any outside the window are left out.
 
     Raises:
         PickerError: the picker cannot work on this window.
     """
+    paths = list(dict.fromkeys(scored.architecture for scored in prioritized if scored.architecture in window))
     match config.name:
         case "evolution":
-            return EvolutionPicker(config, window, seed, prioritized)
+            return EvolutionPicker(config, window, seed, paths)
         case "random":
             return random_picker(window, config.evaluations, make_generator(seed, "random picker"))
         case "exhaustive":
             return exhaustive_picker(window, config.evaluations)
         case "board":
-            return board_picker(prioritized)
+            return board_picker(paths)

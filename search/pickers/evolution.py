@@ -9,7 +9,7 @@ import torch
 from configs.schema import Picker
 from runtime.seeds import make_generator
 from search.pickers.picker import ScoredHistory
-from search.scores import Scored, ranked
+from search.scores import ranked
 from supernet.architecture import Architecture
 from supernet.window import FlopsWindow
 
@@ -23,17 +23,19 @@ class EvolutionPicker(ScoredHistory):
     ever rejected for its cost. Each generation's randomness derives from SEED and the number scored so far.
     """
 
-    def __init__(self, config: Picker, window: FlopsWindow, seed: int, prioritized: Sequence[Scored] = ()) -> None:
+    def __init__(
+        self, config: Picker, window: FlopsWindow, seed: int, prioritized: Sequence[Architecture] = ()
+    ) -> None:
         super().__init__()
         self.config, self.window, self.seed = config, window, seed
-        self.seeds = [scored.architecture for scored in prioritized]
+        self.prioritized = prioritized
         self.total = min(config.evaluations, window.count)
 
     def ask(self) -> list[Architecture]:
         """The next generation."""
         size = min(self.config.population, self.total - len(self.scores))
         generator = make_generator(self.seed, "evolution", len(self.scores))
-        generation = dict.fromkeys(self.seeds[:size] if not self.scores else [])
+        generation = dict.fromkeys(self.prioritized[:size] if not self.scores else [])
         parents = [scored.architecture for scored in ranked(self.scores)[: self.config.population]]
         while len(generation) < size:
             generation[self._unseen(parents, generation, generator)] = None

@@ -8,7 +8,6 @@ from itertools import islice
 import torch
 
 from search.pickers.picker import PickerError, ScoredHistory
-from search.scores import Scored
 from supernet.architecture import Architecture
 from supernet.window import FlopsWindow
 
@@ -28,7 +27,7 @@ class ListingPicker(ScoredHistory):
         return list(islice(left, BATCH))
 
 
-def board_picker(prioritized: Sequence[Scored]) -> ListingPicker:
+def board_picker(prioritized: Sequence[Architecture]) -> ListingPicker:
     """Scores the prioritized paths.
 
     Raises:
@@ -39,7 +38,7 @@ def board_picker(prioritized: Sequence[Scored]) -> ListingPicker:
             "PICKER.NAME board needs prioritized paths, and training kept none: use SEARCH.STRATEGY prioritized with "
             "SEARCH.BOARD.INTERVAL below the number of steps, or another picker"
         )
-    return ListingPicker([scored.architecture for scored in prioritized])
+    return ListingPicker(prioritized)
 
 
 def exhaustive_picker(window: FlopsWindow, evaluations: int) -> ListingPicker:

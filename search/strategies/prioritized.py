@@ -89,6 +89,8 @@ class PrioritizedStrategy:
         held_out = held_images[mine], labels[mine]
         few = images[: self.config.matching.slice]
         slope = matching_gradient(self.supernet, path, teacher, few, held_out, lr, self.world)
+        if not slope.isfinite():  # as after a step that was skipped; the same on all ranks
+            return
         self.optimizer.zero_grad()
         teacher.strength.backward(slope)
         average_gradients(self.matching.parameters(), self.world)

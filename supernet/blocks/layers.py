@@ -32,9 +32,9 @@ def activation_layer(name: str) -> nn.Module:
     return ACTIVATIONS[name](inplace=True)
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
     """A convolution with symmetric padding: (B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride))."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
 
 
 def squeeze_excite(images: Tensor, reduce: Callable[[Tensor], Tensor], expand: Callable[[Tensor], Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from supernet.blocks.depthwise import DepthwiseConv
 from supernet.blocks.layers import SqueezeExcite, activation_layer, conv, drop_path, make_divisible
 from supernet.cost import Cost
 
@@ -52,7 +53,7 @@ class SeparableConv(nn.Module):
         super().__init__()
         self.residual = shape.keeps_shape
         reduced = reduced_channels(operation, shape.inputs)
-        self.conv_dw = conv(shape.inputs, shape.inputs, operation.kernel, shape.stride, groups=shape.inputs)
+        self.conv_dw = DepthwiseConv(shape.inputs, operation.kernel, shape.stride)
         self.bn1 = nn.BatchNorm2d(shape.inputs)
         self.act = activation_layer(operation.activation)
         self.se = SqueezeExcite(shape.inputs, reduced) if reduced else nn.Identity()
@@ -77,7 +78,7 @@ class InvertedResidual(nn.Module):
         self.conv_pw = conv(shape.inputs, hidden, 1)
         self.bn1 = nn.BatchNorm2d(hidden)
         self.act = activation_layer(operation.activation)
-        self.conv_dw = conv(hidden, hidden, operation.kernel, shape.stride, groups=hidden)
+        self.conv_dw = DepthwiseConv(hidden, operation.kernel, shape.stride)
         self.bn2 = nn.BatchNorm2d(hidden)
         self.se = SqueezeExcite(hidden, reduced) if reduced else nn.Identity()
         self.conv_pwl = conv(hidden, shape.outputs, 1)

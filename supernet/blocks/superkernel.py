@@ -1,74 +1,27 @@
 """The superkernel encoding: one largest kernel holds all kernels and expansions of a layer (Single-Path NAS).
 
 Stamoulis et al. 2019 (https://arxiv.org/abs/1904.02877), eq. 1-4: a 5x5 kernel is its inner 3x3 and an outer shell; an
-expansion of 6 holds the channels of an expansion of 3. Each shell is a parameter of its own, so that a path has
-gradients exactly for the shells it uses: the others keep `grad is None`, and no optimizer decays or moves them.
+expansion of 6 holds the channels of an expansion of 3.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from supernet.blocks.depthwise import depthwise_conv
 from supernet.blocks.layers import ACTIVATIONS, squeeze_excite
 from supernet.blocks.mbconv import LayerShape, hidden_channels, reduced_channels
+from supernet.blocks.shells import Part, SuperWeight, assemble
 
 if TYPE_CHECKING:
     from supernet.spaces.description import Operation
-
-
-class SuperWeight(nn.Module):
-    """A matrix that holds smaller ones in its top-left corner, cut into one parameter for each shell.
-
-    Args:
-        rows: nested heights, ascending.
-        columns: nested widths, ascending; () for a vector.
-        deviations: initial standard deviation for each (row level, column level); None: filled with `constant`.
-        constant: initial value without deviations.
-    """
-
-    def __init__(
-        self,
-        rows: Sequence[int],
-        columns: Sequence[int] = (),
-        deviations: Sequence[Sequence[float]] | None = None,
-        constant: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.deviations, self.constant = deviations, constant
-        self.shells = nn.ModuleList()
-        for height in _increments(rows):
-            widths = _increments(columns) if columns else [None]
-            shapes = [(height,) if width is None else (height, width) for width in widths]
-            self.shells.append(nn.ParameterList(torch.empty(shape) for shape in shapes))
-
-    def forward(self, row_level: int, column_level: int = 0) -> Tensor:
-        """The matrix (rows[row_level], columns[column_level]), or the vector (rows[row_level],)."""
-        rows = []
-        for row in islice(self._rows(), row_level + 1):
-            shells = row[: column_level + 1]
-            rows.append(shells[0] if len(shells) == 1 else torch.cat(shells, 1))
-        return rows[0] if len(rows) == 1 else torch.cat(rows)
-
-    def _rows(self) -> Iterator[list[Tensor]]:
-        return (list(cast(nn.ParameterList, row)) for row in self.shells)
-
-    @torch.no_grad()
-    def initialize_weights(self, generator: torch.Generator) -> None:
-        """Fill every shell."""
-        for row_level, row in enumerate(self._rows()):
-            for column_level, shell in enumerate(row):
-                if self.deviations is None:
-                    shell.fill_(self.constant)
-                else:
-                    shell.normal_(0.0, self.deviations[row_level][column_level], generator=generator)
 
 
 class SuperBatchNorm(nn.Module):
@@ -86,28 +39,31 @@ class SuperBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels[-1]))
         self.register_buffer("running_var", torch.ones(channels[-1]))
 
-    def forward(self, images: Tensor, level: int) -> Tensor:
-        """Normalise (B, channels[level], H, W); like nn.BatchNorm2d, batch statistics are used in training."""
+    def parts(self, level: int) -> dict[str, Part]:
+        """Weight and bias of the first channels[level] channels."""
+        return {"weight": self.weight.part(level), "bias": self.bias.part(level)}
+
+    def forward(self, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise (B, channels of a level, H, W); like nn.BatchNorm2d, batch statistics are used in training."""
         tracked = self.track_running_stats or not self.training
-        mean, variance = self.statistics(level) if tracked else (None, None)
-        weight, bias = self.weight(level), self.bias(level)
+        mean, variance = self.statistics(len(weight)) if tracked else (None, None)
         return functional.batch_norm(images, mean, variance, weight, bias, self.training, self.momentum, self.eps)
 
-    def statistics(self, level: int) -> tuple[Tensor, Tensor]:
-        """Views of the running mean and variance of the first channels[level] channels."""
-        size = self.channels[level]
-        return self.running_mean[:size], self.running_var[:size]
+    def statistics(self, channels: int) -> tuple[Tensor, Tensor]:
+        """The running mean and variance of the first channels, or views of them."""
+        if channels == self.channels[-1]:
+            return self.running_mean, self.running_var
+        return self.running_mean[:channels], self.running_var[:channels]
 
     def initialize_weights(self, generator: torch.Generator) -> None:
         """Reset the statistics (the affine shells are reset by themselves)."""
         self.running_mean.zero_()
         self.running_var.fill_(1.0)
 
-    def plain_state(self, level: int) -> dict[str, Tensor]:
-        """State of the nn.BatchNorm2d that this is at a level."""
-        mean, variance = self.statistics(level)
-        state = {"weight": self.weight(level), "bias": self.bias(level), "running_mean": mean, "running_var": variance}
-        return {**state, "num_batches_tracked": torch.tensor(0)}
+    def plain_statistics(self, level: int) -> dict[str, Tensor]:
+        """The buffers of the nn.BatchNorm2d that this is at a level."""
+        mean, variance = self.statistics(self.channels[level])
+        return {"running_mean": mean, "running_var": variance, "num_batches_tracked": torch.tensor(0)}
 
 
 class SuperSqueezeExcite(nn.Module):
@@ -117,17 +73,18 @@ class SuperSqueezeExcite(nn.Module):
         super().__init__()
         narrow = [[math.sqrt(2 / size)] * len(channels) for size in reduced]
         wide = [[math.sqrt(2 / size)] * len(reduced) for size in channels]
-        self.reduce_weight, self.reduce_bias = SuperWeight(reduced, channels, narrow), SuperWeight(reduced)
-        self.expand_weight, self.expand_bias = SuperWeight(channels, reduced, wide), SuperWeight(channels)
+        self.reduce_weight = SuperWeight(reduced, channels, narrow, pixels=(1, 1))
+        self.expand_weight = SuperWeight(channels, reduced, wide, pixels=(1, 1))
+        self.reduce_bias, self.expand_bias = SuperWeight(reduced), SuperWeight(channels)
 
-    def weights(self, level: int, width: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """(weight, bias) of the reducing and of the expanding 1x1 convolution, at a channel and a width level."""
-        reduce, expand = self.reduce_weight(width, level), self.expand_weight(level, width)
-        return (reduce[:, :, None, None], self.reduce_bias(width)), (expand[:, :, None, None], self.expand_bias(level))
-
-    def forward(self, images: Tensor, level: int, width: int) -> Tensor:
-        reduce, expand = (partial(functional.conv2d, weight=w, bias=b) for w, b in self.weights(level, width))
-        return squeeze_excite(images, reduce, expand)
+    def parts(self, level: int, width: int) -> dict[str, Part]:
+        """Weights and biases of the reducing and of the expanding 1x1 convolution, at a channel and a width level."""
+        return {
+            "conv_reduce.weight": self.reduce_weight.part(width, level),
+            "conv_reduce.bias": self.reduce_bias.part(width),
+            "conv_expand.weight": self.expand_weight.part(level, width),
+            "conv_expand.bias": self.expand_bias.part(level),
+        }
 
 
 class SuperInvertedResidual(nn.Module):
@@ -141,71 +98,92 @@ class SuperInvertedResidual(nn.Module):
         self.kernels: list[int] = sorted({operation.kernel for operation in operations.values()})
         levels = range(len(self.hidden))
         project = [[math.sqrt(2 / shape.outputs)] * len(self.hidden)]
-        self.conv_pw = SuperWeight(self.hidden, [shape.inputs], [[math.sqrt(2 / size)] for size in self.hidden])
+        expand = [[math.sqrt(2 / size)] for size in self.hidden]
+        self.conv_pw = SuperWeight(self.hidden, [shape.inputs], expand, pixels=(1, 1))
         self.conv_dw = SuperWeight(
             self.hidden,
             [kernel**2 for kernel in self.kernels],
             [[math.sqrt(2) / kernel for kernel in self.kernels] for _ in levels],
         )
-        self.conv_pwl = SuperWeight([shape.outputs], self.hidden, project)
+        self.conv_pwl = SuperWeight([shape.outputs], self.hidden, project, pixels=(1, 1))
         self.bn1, self.bn2 = SuperBatchNorm(self.hidden), SuperBatchNorm(self.hidden)
         self.bn3 = nn.BatchNorm2d(shape.outputs)
         self.reduced = sorted({self._reduced(operation) for operation in operations.values()} - {0})
         if self.reduced:
             self.se = SuperSqueezeExcite(self.hidden, self.reduced)
-        for kernel in self.kernels:
-            self.register_buffer(_order_name(kernel), _ring_order(kernel, self.kernels), persistent=False)
+        for kernel in self.kernels[1:]:
+            order = _ring_order(kernel, self.kernels)
+            self.register_buffer(f"ring_order_{kernel}", order, persistent=False)
+            self.register_buffer(f"ring_places_{kernel}", order.argsort(), persistent=False)
 
     def _reduced(self, operation: Operation) -> int:
         return reduced_channels(operation, hidden_channels(operation, self.shape))
 
-    def depthwise_weight(self, level: int, kernel: int) -> Tensor:
-        """The depthwise kernel (hidden, 1, kernel, kernel): the shells of all kernels up to this one."""
-        rings = self.conv_dw(level, self.kernels.index(kernel))
-        return rings.index_select(1, getattr(self, _order_name(kernel))).view(-1, 1, kernel, kernel)
+    def _level(self, operation: Operation) -> int:
+        return self.hidden.index(hidden_channels(operation, self.shape))
+
+    def _parts(self, operation: Operation) -> dict[str, Part]:
+        """The parts of an operation's weights, by their names in the plain block."""
+        level = self._level(operation)
+        parts = {
+            "conv_pw.weight": self.conv_pw.part(level),
+            "conv_dw.weight": self._depthwise_part(level, operation.kernel),
+            "conv_pwl.weight": self.conv_pwl.part(0, level),
+        }
+        nested = {"bn1": self.bn1.parts(level), "bn2": self.bn2.parts(level)}
+        if operation.squeeze_excite:
+            nested["se"] = self.se.parts(level, self.reduced.index(self._reduced(operation)))
+        return parts | {f"{name}.{key}": part for name, inner in nested.items() for key, part in inner.items()}
+
+    def _depthwise_part(self, level: int, kernel: int) -> Part:
+        """(hidden, kernel * kernel), row by row: the smallest kernel's one shell is, the others are put in order."""
+        if kernel == self.kernels[0]:
+            return self.conv_dw.part(level)
+        orders = (getattr(self, f"ring_{name}_{kernel}") for name in ("order", "places"))
+        return self.conv_dw.part(level, self.kernels.index(kernel), *orders)
 
     def forward(self, images: Tensor, operation: int) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride), through one operation."""
         chosen = self.operations[operation]
-        level = self.hidden.index(hidden_channels(chosen, self.shape))
         activate = _INPLACE[chosen.activation]
-        hidden = activate(self.bn1(functional.conv2d(images, self.conv_pw(level)[:, :, None, None]), level))
-        weight = self.depthwise_weight(level, chosen.kernel)
-        hidden = functional.conv2d(hidden, weight, None, self.shape.stride, chosen.kernel // 2, 1, self.hidden[level])
-        hidden = activate(self.bn2(hidden, level))
+        weights = assemble(self._parts(chosen))
+        hidden = functional.conv2d(images, weights["conv_pw.weight"])
+        hidden = activate(self.bn1(hidden, weights["bn1.weight"], weights["bn1.bias"]))
+        hidden = depthwise_conv(hidden, _filters(weights["conv_dw.weight"], hidden), self.shape.stride)
+        hidden = activate(self.bn2(hidden, weights["bn2.weight"], weights["bn2.bias"]))
         if chosen.squeeze_excite:
-            hidden = self.se(hidden, level, self.reduced.index(self._reduced(chosen)))
-        outputs = self.bn3(functional.conv2d(hidden, self.conv_pwl(0, level)[:, :, None, None]))
+            reduce, expand = (
+                partial(functional.conv2d, weight=weights[f"se.{name}.weight"], bias=weights[f"se.{name}.bias"])
+                for name in ("conv_reduce", "conv_expand")
+            )
+            hidden = squeeze_excite(hidden, reduce, expand)
+        outputs = self.bn3(functional.conv2d(hidden, weights["conv_pwl.weight"]))
         return images + outputs if self.shape.keeps_shape else outputs
 
     @torch.no_grad()
     def plain_state(self, operation: int) -> dict[str, Tensor]:
         """State of the plain InvertedResidual that this is on one operation."""
         chosen = self.operations[operation]
-        level = self.hidden.index(hidden_channels(chosen, self.shape))
-        state = {
-            "conv_pw.weight": self.conv_pw(level)[:, :, None, None],
-            "conv_dw.weight": self.depthwise_weight(level, chosen.kernel),
-            "conv_pwl.weight": self.conv_pwl(0, level)[:, :, None, None],
-        }
-        norms = {"bn1": self.bn1.plain_state(level), "bn2": self.bn2.plain_state(level), "bn3": self.bn3.state_dict()}
-        state |= {f"{name}.{key}": value for name, norm in norms.items() for key, value in norm.items()}
-        if chosen.squeeze_excite:
-            weights = self.se.weights(level, self.reduced.index(self._reduced(chosen)))
-            for name, (weight, bias) in zip(("conv_reduce", "conv_expand"), weights):
-                state |= {f"se.{name}.weight": weight, f"se.{name}.bias": bias}
-        return state
+        level = self._level(chosen)
+        state = assemble(self._parts(chosen))
+        state["conv_dw.weight"] = state["conv_dw.weight"].view(-1, 1, chosen.kernel, chosen.kernel)
+        buffers = {"bn1": self.bn1.plain_statistics(level), "bn2": self.bn2.plain_statistics(level)}
+        norms = {**buffers, "bn3": self.bn3.state_dict()}
+        return state | {f"{name}.{key}": value for name, norm in norms.items() for key, value in norm.items()}
 
 
 _INPLACE = {name: layer(inplace=True) for name, layer in ACTIVATIONS.items()}  # stateless, shared by all layers
 
 
-def _increments(sizes: Sequence[int]) -> list[int]:
-    return [size - smaller for smaller, size in zip((0, *sizes), sizes)]
+def _filters(rows: Tensor, images: Tensor) -> Tensor:
+    """View (channels, k * k) as (channels, 1, k, k) in the images' memory format.
 
-
-def _order_name(kernel: int) -> str:
-    return f"ring_order_{kernel}"
+    Libraries choose a convolution's algorithm by the strides of both; on 1x1 images only the weight's tell the format.
+    """
+    kernel = math.isqrt(rows.shape[1])
+    if images.stride(1) == 1:  # channels last
+        return rows.view(-1, kernel, kernel, 1).permute(0, 3, 1, 2)
+    return rows.view(-1, 1, kernel, kernel)
 
 
 def _ring_order(kernel: int, kernels: Sequence[int]) -> Tensor:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 Positive = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=16384)]
+Depth = Annotated[int, Field(ge=1, le=256)]
 Kernel = Literal[1, 3, 5, 7, 9, 11]
 Activation = Literal["relu", "relu6", "swish", "hard_swish"]
 
@@ -24,7 +26,7 @@ class Operation(_Part):
         description="mbconv: inverted residual; separable: depthwise-separable; conv: conv-BN-act; skip: identity",
     )
     kernel: Kernel = Field(3, description="kernel size (mbconv, separable: of the depthwise convolution)")
-    expansion: Annotated[float, Field(gt=0)] = Field(1, description="mbconv: hidden channels / input channels")
+    expansion: Annotated[float, Field(gt=0, le=64)] = Field(1, description="mbconv: hidden channels / input channels")
     squeeze_excite: Annotated[float, Field(ge=0, le=1)] = Field(0, description="SE width / channels; 0: no SE")
     activation: Activation = Field("relu", description="activation")
     project: bool = Field(
@@ -35,7 +37,7 @@ class Operation(_Part):
 class Stem(_Part):
     """The first convolution, with BN and activation."""
 
-    channels: Positive = Field(description="output channels")
+    channels: Width = Field(description="output channels")
     kernel: Kernel = Field(3, description="kernel size")
     stride: Literal[1, 2, 4] = Field(2, description="stride")
     activation: Activation = Field("relu", description="activation")
@@ -44,11 +46,9 @@ class Stem(_Part):
 class Stage(_Part):
     """A run of layers at one width; the first layer has the stage's stride."""
 
-    channels: Positive = Field(description="output channels")
+    channels: Width = Field(description="output channels")
     stride: Literal[1, 2] = Field(1, description="stride of the first layer")
-    depth: Positive | tuple[Positive, Positive] = Field(
-        1, description="number of layers (at least 1), or [smallest, largest]"
-    )
+    depth: Depth | tuple[Depth, Depth] = Field(1, description="number of layers (at least 1), or [smallest, largest]")
     operations: tuple[Operation, ...] | None = Field(None, min_length=1, description="candidates; null: the space's")
 
     @property
@@ -66,7 +66,7 @@ class Stage(_Part):
 class Head(_Part):
     """From the last stage to the logits: 1x1 convolution and global average pool (in either order), linear."""
 
-    channels: Positive = Field(description="output channels of the 1x1 convolution")
+    channels: Width = Field(description="output channels of the 1x1 convolution")
     pool_first: bool = Field(False, description="pool before the convolution (MobileNetV3, Cream)")
     norm: bool = Field(True, description="BN after the convolution")
     bias: bool = Field(False, description="bias of the convolution")
@@ -77,7 +77,7 @@ class SpaceDescription(_Part):
     """A whole space."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = Field(description="name, stored with each architecture")
-    resolution: Annotated[int, Field(ge=8)] = Field(description="image height and width in pixels")
+    resolution: Annotated[int, Field(ge=8, le=8192)] = Field(description="image height and width in pixels")
     channels: Positive = Field(3, description="image channels; a data set's own replace them")
     classes: Positive = Field(1000, description="classes; a data set's own replace them")
     text: Literal["lists", "digits"] = Field("lists", description="text form: nested lists, or one digit a layer")

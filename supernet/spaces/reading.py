@@ -97,6 +97,8 @@ def _reason(fault: Mapping[str, Any], key: Location) -> str:
             return f"unknown key; did you mean {guess[0]}?" if guess else f"unknown key; known are {', '.join(fields)}"
         case "missing":
             return f"missing; it is the {_description(key)}"
+        case "too_short":
+            return "should have at least one entry"
         case "model_type":
             return "should be a mapping of keys and values"
         case _:

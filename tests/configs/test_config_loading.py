@@ -67,7 +67,7 @@ def test_override_values_are_yaml(override, read, expected) -> None:
         ("TRAIN: {LR: -1}\n", ["TRAIN.LR: -1", ":1)", "float > 0"]),
         ("TRAIN: {EPOCHS: many}\n", ["TRAIN.EPOCHS: 'many'", "int >= 1"]),
         ("INPUT_ARCH: [[0], [a]]\n", ["INPUT_ARCH: [[0], ['a']]", "[[int, …], …] or "]),
-        ("DATA:\n  AUGMENT:\n    SCALE: [0.1]\n", ["DATA.AUGMENT.SCALE: [0.1]", ":3)", "[float, float] or null"]),
+        ("DATA:\n  AUGMENT:\n    SCALE: [0.1]\n", ["DATA.AUGMENT.SCALE: [0.1]", ":3)", "float > 0 and <= 1] or null"]),
         ("SEARCH: 3\n", ["SEARCH: 3", ":1)", "not a section", "STRATEGY", "BOARD"]),
         ("SEED: 1\nSEED: 2\n", ["SEED: given twice", ":1", ":2"]),
         ("SEED: [1\n", ["not valid YAML", "recipe.yaml:2"]),

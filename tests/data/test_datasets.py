@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_samples import write_class_folders
+from PIL import Image
 
 from configs.errors import DataError
 from configs.schema import Data
-from data.datasets import Dataset, open_dataset
+from data.datasets import Dataset, count_classes, open_dataset
 from data.idx import read_idx
 from runtime.compatibility import import_torchvision
 
@@ -24,7 +25,10 @@ from torchvision.datasets import CIFAR10  # noqa: E402
 
 
 def opened(name: str, path: Path) -> Dataset:
-    return open_dataset(Data(NAME=name, PATH=str(path)))
+    config = Data(NAME=name, PATH=str(path))
+    dataset = open_dataset(config)
+    assert count_classes(config) == (len(dataset.classes), dataset.channels)
+    return dataset
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -59,6 +63,19 @@ def test_hidden_and_foreign_files_are_no_images(folder: Path) -> None:
     assert dataset.train.name(14).endswith("train/cat/more/x.PNG")
 
 
+def test_classes_are_counted_before_images_are_listed(folder: Path) -> None:
+    for path in folder.glob("*/*/*"):
+        path.unlink()
+    assert count_classes(Data(PATH=str(folder))) == (3, 3)
+
+
+def test_grey_images_of_16_bits_keep_their_tones(folder: Path) -> None:
+    tones = np.linspace(0, 65535, 144).reshape(12, 12).astype(np.uint16)
+    Image.fromarray(tones).save(folder / "train/cat/000.png")
+    read = np.asarray(opened("image_folder", folder).train.read(0))
+    assert (read == (tones >> 8)[..., None]).all()
+
+
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"DATA.PATH .*nowhere does not exist"):
         opened("image_folder", tmp_path / "nowhere")
@@ -72,7 +89,8 @@ def test_a_missing_split_is_named(folder: Path, missing: str, message: str) -> N
 
 
 def test_folders_without_classes_or_images_are_refused(folder: Path) -> None:
-    (folder / "train/empty").mkdir()
+    for split in ("train", "val"):
+        (folder / split / "empty").mkdir()
     with pytest.raises(DataError, match="no images in empty; remove"):
         opened("image_folder", folder)
     for path in folder.glob("train/*/*"):

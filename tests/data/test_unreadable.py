@@ -57,6 +57,15 @@ def test_many_damaged_images_are_an_error(open_images: Open, folder: Path, kind:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_limit_is_a_key(open_images: Open, folder: Path, kind: str) -> None:
+    damage(folder, 12)
+    assert list(open_images(LOADER=kind, UNREADABLE_LIMIT=0.5).evaluation("train", 50))
+    damage(folder, 1)
+    with pytest.raises(DataError, match=r"images are unreadable, more than DATA\.UNREADABLE_LIMIT=0 lets pass"):
+        list(open_images(LOADER=kind, UNREADABLE_LIMIT=0).evaluation("train", 50))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_only_damaged_images_are_an_error(open_images: Open, folder: Path, kind: str) -> None:
     for path in (folder / "val").glob("*/*.png"):
         path.write_bytes(b"")

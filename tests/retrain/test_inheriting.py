@@ -46,7 +46,9 @@ def test_logits_equal_those_of_the_supernets_path(selection: Selection, digits: 
 def test_another_space_is_refused(selection: Selection, digits: Images, tmp_path: Path):
     write_search(selection, "superkernel", tmp_path, digits)
     other = selection.adapted(channels=1, classes=7, resolution=8)
-    with pytest.raises(CheckpointError, match="its space is little at 8 pixels with 10 classes, not that of chosen"):
+    with pytest.raises(
+        CheckpointError, match="of space little at 8 pixels, 1 channels, 10 classes; chosen is of space little"
+    ):
         inherit_network(str(tmp_path), other)
 
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,15 @@ def test_a_run_folder_tells_how_it_was_made(tmp_path: Path) -> None:
         assert (runtime.folder / "metrics.jsonl").read_text().count("\n") == 1
 
 
-def test_a_fresh_run_forgets_the_records_of_one_that_saved_nothing(tmp_path: Path) -> None:
-    for _ in range(2):
-        with start(make_config(tmp_path), "train") as runtime:
-            runtime.tracker.log(1, {"loss": 1.0})
-    assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 1
+@pytest.mark.parametrize("job", ["train", "retrain", "test"])
+def test_a_run_that_is_refused_before_it_is_described_leaves_no_trace(tmp_path: Path, job: str) -> None:
+    with pytest.raises(ConfigError), start(make_config(tmp_path / "run"), job):
+        raise ConfigError("refused")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(ConfigError), start(make_config(tmp_path), job):
+        raise ConfigError("refused")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['{"step": 1}\n']
 
 
 def test_testing_leaves_a_run_as_it_is(tmp_path: Path) -> None:
@@ -68,6 +73,24 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
         start(make_config(tmp_path / "file" / "run"), "train"),
     ):
         pass
+
+
+def test_a_read_only_disk_is_a_clear_error(mount: Callable[[str], Path]) -> None:
+    """Permission bits do not tell: root may write wherever they stand."""
+    for folder in (mount("ro"), mount("ro") / "run"):
+        with (
+            pytest.raises(ConfigError, match=r"cannot be written \(Read-only file system\); choose another folder"),
+            start(make_config(folder), "train"),
+        ):
+            pass
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".pick.json.4711.tmp").write_text("{")
+    config = make_config(tmp_path)
+    with start(config, "train") as runtime:
+        runtime.describe(config)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "environment.json"}
 
 
 def test_a_new_run_never_mixes_with_another(tmp_path: Path) -> None:
@@ -91,7 +114,7 @@ def test_a_named_checkpoint_must_exist(tmp_path: Path) -> None:
     file = other / "checkpoints" / step_name(2)
     assert resume_source(make_config(other, RESUME_PATH=str(file))) == file
     for missing in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        with pytest.raises(CheckpointError, match=r"is not there|holds no checkpoint"):
             resume_source(make_config(tmp_path / "run", RESUME_PATH=str(missing)))
 
 

@@ -16,7 +16,7 @@ def make(level: str, dtype: str, lr: float = 0.1) -> tuple[nn.Module, torch.opti
     return model, torch.optim.SGD(model.parameters(), lr, momentum=0.9), Precision(level, dtype, CPU)
 
 
-def train_step(model, optimizer, precision, factor: float = 1.0, clip: float = 0.0) -> bool:
+def train_step(model, optimizer, precision, factor: float = 1.0, clip: float = 0.0) -> torch.Tensor:
     optimizer.zero_grad()
     images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     with precision.autocast():
@@ -49,7 +49,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
     scale = precision.state_dict()["scale"]
     before = copy.deepcopy([model.state_dict(), optimizer.state_dict()])
     before_weights = before[0]["0.weight"].clone()
-    assert train_step(model, optimizer, precision, factor=float("inf")) is False
+    assert not train_step(model, optimizer, precision, factor=float("inf"))
     assert torch.equal(model.state_dict()["0.weight"], before_weights)
     assert precision.state_dict()["scale"] == scale / 2
     assert train_step(model, optimizer, precision)

@@ -1,4 +1,5 @@
 import pytest
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from configs.errors import ConfigError, DataError
@@ -52,6 +53,15 @@ def test_a_bug_keeps_its_traceback(monkeypatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ZeroDivisionError):
         run(lambda: print(1 / 0))
+
+
+@pytest.mark.parametrize("ask", [lambda: bytearray(2**62), lambda: torch.empty(2**50)])
+def test_too_little_memory_is_one_message(capsys, monkeypatch, ask) -> None:
+    status, text = finish(ask, capsys, monkeypatch=monkeypatch)
+    assert status == 1
+    assert text.startswith("error: out of memory")
+    assert "lower TRAIN.BATCH_SIZE" in text
+    assert len(text.splitlines()) == 1
 
 
 def test_an_error_in_a_loader_worker_loses_its_traceback(capsys, monkeypatch) -> None:

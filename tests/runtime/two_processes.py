@@ -32,6 +32,7 @@ def main() -> None:
         }
         runtime.log("told once")
         runtime.logger.warning("told by each")
+        runtime.describe(config)
         runtime.tracker.log(1, {"loss": 0.5})
         runtime.checkpointer.save({"step": 1, "weights": torch.ones(3)}, step_name(1))
         world.barrier()

@@ -90,6 +90,11 @@ def test_scores_do_not_depend_on_the_number_of_processes(ranks: list):
     assert ranks[0]["scores"] == ranks[1]["scores"] == two_ranks.score_fresh(World())
 
 
+def test_evolution_does_not_depend_on_the_number_of_processes(ranks: list):
+    assert ranks[0]["evolution"] == ranks[1]["evolution"] == two_ranks.evolve(World())
+    assert len(ranks[0]["evolution"]) == 13
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsproptf", "adamw"])
 def test_weights_off_the_path_keep_every_bit(digits: Images, encoding: str, optimizer: str):

@@ -9,11 +9,12 @@ from typing import Any
 from tiny_search import BOARD, SEED, build_search, open_digits
 from torch import nn
 
-from configs.schema import Runtime
+from configs.schema import Picker, Runtime
 from runtime.checkpoint import save_file
 from runtime.seeds import make_generator
 from runtime.world import World, start_world, stop_world
 from search.matching import MatchingNetwork, Teacher
+from search.pickers import build_picker, score_all
 from supernet.blocks.superkernel import SuperBatchNorm
 
 STEPS = 6
@@ -69,10 +70,18 @@ def score_fresh(world: World) -> list[dict[str, Any]]:
     return [scored.to_json() for scored in search.objective(search.window.sample(make_generator(SEED, "some"), 5))]
 
 
+def evolve(world: World) -> list[dict[str, Any]]:
+    """The scores of an evolution in a fresh supernet, in the order in which it asked."""
+    search = build_search(open_digits(world), world)
+    keys = {"NAME": "evolution", "EVALUATIONS": 13, "POPULATION": 5}
+    picker = build_picker(Picker(**keys), search.window, SEED)
+    return [scored.to_json() for scored in score_all(picker, search.objective, lambda picker: None)]
+
+
 def main() -> None:
     world = start_world(Runtime(DEVICE="cpu", THREADS=1, TIMEOUT_MINUTES=1))
     results = {encoding: train_paths(world, encoding) for encoding in ("superkernel", "separate")}
-    results |= {"prioritized": train_prioritized(world), "scores": score_fresh(world)}
+    results |= {"prioritized": train_prioritized(world), "scores": score_fresh(world), "evolution": evolve(world)}
     save_file(results, Path(sys.argv[-1]) / f"rank{world.rank}.pth.tar")
     stop_world()
 

@@ -84,6 +84,7 @@ def train_steps(network: nn.Module, path: Architecture | None, steps: int, **key
 
 def step_once(network: nn.Module, path: Architecture | None, optimizer: torch.optim.Optimizer, seed: int) -> None:
     images, labels = batch(seed)
+    images = images.to(next(network.parameters()).dtype)
     logits = network.train()(*((images,) if path is None else (images, path)))
     optimizer.zero_grad(set_to_none=True)
     functional.cross_entropy(logits, labels).backward()

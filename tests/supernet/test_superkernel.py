@@ -10,7 +10,8 @@ from path_samples import batch, generator, shared_supernet, small_space
 from torch import Tensor
 
 from supernet.blocks.mbconv import InvertedResidual, LayerShape
-from supernet.blocks.superkernel import SuperInvertedResidual, SuperWeight
+from supernet.blocks.shells import SuperWeight, assemble
+from supernet.blocks.superkernel import SuperInvertedResidual
 from supernet.networks.path_supernet import SuperkernelLayer
 from supernet.spaces.description import Operation
 
@@ -85,13 +86,30 @@ def test_any_mixture_of_operations_fits(widths: tuple[float, float], expansions:
 def test_a_super_weight_is_cut_into_shells() -> None:
     weight = SuperWeight([2, 5], [3, 4], deviations=[[1.0, 2.0], [3.0, 4.0]])
     weight.initialize_weights(generator())
-    whole = weight(1, 1)
+    whole, wide, high = assemble(
+        {"whole": weight.part(1, 1), "wide": weight.part(0, 1), "high": weight.part(1)}
+    ).values()
     assert whole.shape == (5, 4)
-    assert torch.equal(weight(0, 1), whole[:2])
-    assert torch.equal(weight(1, 0), whole[:, :3])
-    weight(0, 1).sum().backward()
+    assert torch.equal(wide, whole[:2])
+    assert torch.equal(high, whole[:, :3])
+    assemble({"wide": weight.part(0, 1)})["wide"].sum().backward()
     reached = [parameter.grad is not None for parameter in weight.parameters()]
     assert reached == [True, True, False, False]
+
+
+def test_assembling_passes_gradients_to_the_right_places() -> None:
+    weight, vector = SuperWeight([2, 5], [3, 7], [[1.0] * 2] * 2), SuperWeight([2, 5], constant=1.0)
+    weight.double().initialize_weights(generator())
+    vector.double().initialize_weights(generator())
+    order = torch.randperm(7, generator=generator())
+
+    def assembled(*_: Tensor) -> tuple[Tensor, ...]:
+        parts = {"plain": weight.part(1, 1), "ordered": weight.part(1, 1, order, order.argsort())}
+        return tuple(assemble({**parts, "vector": vector.part(1)}).values())
+
+    plain, ordered, _ = assembled()
+    assert torch.equal(ordered, plain[:, order])
+    assert torch.autograd.gradcheck(assembled, (*weight.parameters(), *vector.parameters()))
 
 
 def test_each_shell_has_its_own_deviation() -> None:
@@ -105,6 +123,6 @@ def test_a_kernel_shell_learns_only_under_larger_kernels() -> None:
     smallest = space.parse([[0], [0], [0], [0], [0], [0], [0]])
     supernet.train()(batch()[0], smallest).sum().backward()
     layer = supernet.stages[1][0].superkernel
-    inner, *outer = [shell.grad for shell in layer.conv_dw.shells[0]]
+    inner, *outer = [getattr(layer.conv_dw, name).grad for name in layer.conv_dw.names[0]]
     assert inner.shape == (64, 9)
     assert outer == [None, None]

@@ -50,15 +50,15 @@ def search_checkpoint(encoding: str, folder: Path, **changes: Any) -> str:
 def test_every_published_layout_is_read(wrap: str | None, prefix: str) -> None:
     weights = {prefix + key: value for key, value in network(1).state_dict().items()}
     mine = network(2)
-    load_weights(mine, network_weights({wrap: weights} if wrap else weights), "file")
+    load_weights(mine, network_weights({wrap: weights} if wrap else weights, "file"), "file")
     torch.testing.assert_close(mine.state_dict(), network(1).state_dict(), rtol=0, atol=0)
 
 
 def test_averaged_weights_come_first() -> None:
     last, averaged = {"weight": torch.zeros(1)}, {"weight": torch.ones(1)}
-    assert network_weights({"state_dict": last, "state_dict_ema": averaged}) == averaged
+    assert network_weights({"state_dict": last, "state_dict_ema": averaged}, "file") == averaged
     for none in ({}, None):
-        assert network_weights({"state_dict": last, "state_dict_ema": none}) == last
+        assert network_weights({"state_dict": last, "state_dict_ema": none}, "file") == last
 
 
 def test_weights_of_another_network_are_refused_naming_the_first_differences() -> None:
@@ -93,16 +93,18 @@ def test_a_folder_means_its_best_else_its_newest_checkpoint(tmp_path: Path) -> N
     assert find_weights(str(run)) == find_weights(str(checkpoints)) == checkpoints / "step_00000100.pth.tar"
     save_file({"state_dict": {}}, checkpoints / "best.pth.tar")
     assert find_weights(str(run)) == find_weights(str(checkpoints)) == checkpoints / "best.pth.tar"
-    assert find_weights("some/file.pth.tar") == Path("some/file.pth.tar")
+    assert find_weights(str(checkpoints / "best.pth.tar")) == checkpoints / "best.pth.tar"
+    with pytest.raises(CheckpointError, match=r"RESUME_PATH=some/file\.pth\.tar is not there"):
+        find_weights("some/file.pth.tar")
 
 
 def test_a_selection_is_stored_with_its_space() -> None:
     mine = selection()
-    again = stored_selection({"selection": describe_selection(mine)})
+    again = stored_selection({"selection": describe_selection(mine)}, "file")
     assert again is not None
     assert (again.name, again.architecture) == (mine.name, mine.architecture)
     assert again.space.description == mine.space.description
-    assert stored_selection({"state_dict": {}}) is None
+    assert stored_selection({"state_dict": {}}, "file") is None
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -114,9 +116,11 @@ def test_a_network_inherits_the_supernets_weights(encoding: str, tmp_path: Path)
 
 
 def test_inheriting_from_another_space_or_job_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="its space is fashion at 16 pixels with 5 classes, not that of mine"):
+    with pytest.raises(
+        CheckpointError, match="of space fashion at 16 pixels, 3 channels, 5 classes; mine is of space nasb"
+    ):
         inherit_network(search_checkpoint("superkernel", tmp_path), selection("nasbench_macro"))
     with pytest.raises(CheckpointError, match=r"is no checkpoint of a search \(train\.py\)"):
         inherit_network(search_checkpoint("superkernel", tmp_path, job="retrain"), selection())
-    with pytest.raises(CheckpointError, match="there is no checkpoint file"):
+    with pytest.raises(CheckpointError, match=r"TRAIN\.INHERIT=.* is not there"):
         inherit_network(str(tmp_path / "nowhere.pth.tar"), selection())

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from configs.errors import SpaceError, WindowError
 from supernet.architecture import Architecture
 from supernet.cost import Cost, CostTable, StageCosts
-from supernet.window import FlopsWindow, uniform_integers
+from supernet.window import FlopsWindow
+from supernet.window_random import uniform_integers
 from supernet.window_stage import StageChoices, StageSums
 from supernet.window_table import WindowTable, cost_unit
 
@@ -144,9 +145,14 @@ def test_samples_are_uniform_over_the_window() -> None:
     assert_uniform(window.sample(generator(1), 200 * len(population)), population)
 
 
-def test_mutants_are_uniform_over_the_members_that_agree_with_the_parent() -> None:
+@pytest.mark.parametrize("tries", [0, 64])
+def test_mutants_are_uniform_over_the_members_that_agree_with_the_parent(
+    tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the exact table alone, and by proposals first."""
+    monkeypatch.setattr("supernet.window.TRIES", tries)
     window, source = FlopsWindow(SMALL, 140, 150), generator(2)
-    parent = window.unrank(0)
+    parent = window.unrank(7)
     others = [one for one in window if one != parent]
     assert len(others) > 10
     assert_uniform([window.mutate(parent, 1.0, source) for _ in range(40 * len(others))], others)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from configs.errors import ConfigError, SpaceError, WindowError
 from supernet.catalog import SPACES_FOLDER, build_space, select
 from tools import cost, count, sample
+from tools.speed import window as window_speed
 
 Shown = Callable[..., str]
 
@@ -126,6 +128,55 @@ def test_bounds_are_inclusive_and_exact(shown: Shown) -> None:
             "maximum": maximum / 1_000_000,
             "count": sum(minimum <= macs <= maximum for macs in costs),
         }
+
+
+def test_marginals_are_shares_of_the_members(shown: Shown) -> None:
+    """nasbench_macro's first layer, against a count of all members."""
+    arguments = ["--space", "nasbench_macro", "--maximum", "50", "--marginals"]
+    printed = json.loads(shown(count, *arguments, "--json"))
+    space = build_space("nasbench_macro")
+    members = list(space.window(0, 50_000_000))
+    assert printed["count"] == len(members)
+    first = Counter(one.stages[0][0] for one in members)
+    assert printed["marginals"]["operations"][0][0] == {
+        str(name): pytest.approx(first[name] / len(members)) for name in (0, 1, 2)
+    }
+    assert printed["marginals"]["depths"][0] == {"2": 1.0}
+    lines = shown(count, *arguments).splitlines()
+    assert lines[1] == "stage 0 depths: 2 100.00%"
+    assert lines[2].startswith(f"stage 0 layer 0 operations: 0 {first[0] / len(members):.2%}, 1 ")
+
+
+def test_parts_of_a_distinct_sample_make_up_the_whole(shown: Shown) -> None:
+    arguments = ["--space", "nasbench_macro", "--maximum", "50", "--distinct", "--count", "20"]
+    whole = shown(sample, *arguments).splitlines()
+    assert len(set(whole)) == 20
+    parts = [shown(sample, *arguments, "--ranks", "3", "--rank", str(rank)).splitlines() for rank in range(3)]
+    assert parts == [whole[rank::3] for rank in range(3)]
+    assert shown(sample, *arguments, "--count", "1", "--ranks", "3", "--rank", "2") == ""
+    with pytest.raises(WindowError, match="9,999,999 different architectures were asked of"):
+        sample.main([*arguments, "--count", "9999999"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--rank", "3", "--distinct"], "numbered from 0"), (["--ranks", "3", "--rank", "1"], "needs --distinct")],
+)
+def test_parts_that_cannot_be_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        sample.main(["--space", "fashion", "--maximum", "3", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_the_speed_of_a_window_is_measured_beside_rejection(shown: Shown) -> None:
+    arguments = ["--space", "nasbench_macro", "--minimum", "40", "--maximum", "50", "--seconds", "1"]
+    measured = json.loads(shown(window_speed, *arguments, "--json"))
+    assert (measured["space"], measured["minimum"], measured["maximum"]) == ("nasbench_macro", 40_000_000, 50_000_000)
+    assert measured["count"] == sum(40_000_000 <= macs <= 50_000_000 for macs in macro_costs())
+    for key in ("samples_per_second", "vectorised_rejection_per_second", "rejection_per_second"):
+        assert measured[key] > 100
 
 
 def test_all_encodings_are_counted(shown: Shown) -> None:

@@ -1,0 +1,60 @@
+"""A step of the weights that a NaN cannot spoil."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from runtime.optimization import average_gradients
+from runtime.precision import Precision
+from runtime.statistics import RunningStatistics
+from runtime.world import World
+
+
+class GuardedStep:
+    """Moves weights by a loss; where the loss or a gradient is not finite on any rank, nothing moves on all of them.
+
+    Nothing: neither weights nor the optimizer's state nor batch norm's running statistics, which a NaN image would turn
+    into NaN although no gradient is ever applied. The ranks agree without a word: a loss that is not finite makes all
+    gradients NaN (`Precision.backward`), and averaging hands them to every rank.
+
+    No host waits for the answer: it stays on the device, in `faults`, until the journal reads some of them at once.
+    """
+
+    def __init__(
+        self, module: nn.Module, optimizer: Optimizer, clip_norm: float, precision: Precision, world: World
+    ) -> None:
+        self.parameters = list(module.parameters())  # walking a supernet's modules at each step would take long
+        self.optimizer, self.clip_norm = optimizer, clip_norm
+        self.precision, self.world = precision, world
+        self.statistics = RunningStatistics(module)
+        self._faults: list[Tensor] = []
+
+    def __call__(self, compute_loss: Callable[[], Tensor]) -> Tensor:
+        """One step; the loss, not synchronised with the host."""
+        self.optimizer.zero_grad(set_to_none=True)
+        before = self.statistics.flat.clone()
+        with self.precision.autocast():
+            loss = compute_loss()
+        self.precision.backward(loss)
+        average_gradients(self.parameters, self.world)
+        taken = self.precision.step(self.optimizer, self.clip_norm)
+        self.statistics.flat.copy_(torch.where(taken, self.statistics.flat, before))
+        self._faults.append(self._is_fault(loss.detach(), taken))
+        return loss.detach()
+
+    def _is_fault(self, loss: Tensor, taken: Tensor) -> Tensor:
+        """A step that was not taken; with a loss scale, that may only have been the search for the right scale."""
+        if not self.precision.is_scaled:
+            return ~taken
+        spoilt = self.world.sum((~loss.isfinite()).float()) > 0
+        return ~taken & (spoilt | self.precision.is_collapsed)
+
+    def take_faults(self) -> list[bool]:
+        """Which of the steps since the last call were skipped for a fault, in their order; waits for the device."""
+        faults = torch.stack(self._faults).tolist() if self._faults else []
+        self._faults.clear()
+        return faults

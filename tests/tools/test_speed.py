@@ -1,0 +1,67 @@
+"""The benchmarks run and report what they claim; how fast anything is, no test says."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from configs.errors import ConfigError
+from tools.speed import depthwise, step
+from tools.speed.__main__ import main
+from tools.speed.timing import take_turns
+
+SMALL = ["--resolution", "16", "--batch-size", "2", "--repeats", "2", "--seconds", "0.01", "--threads", "1", "--json"]
+
+
+def measure(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    step.main([*SMALL, "--device", "cpu", *arguments])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_step_of_each_encoding_is_measured_beside_the_plain_network(capsys: pytest.CaptureFixture[str]) -> None:
+    result = measure(capsys, "--space", "fashion", "--path", "[[0],[1],[2]]")
+    assert (result["path"], result["resolution"], result["batch_size"]) == ("[[0],[1],[2]]", 16, 2)
+    rates = result["images_per_second"]
+    assert list(rates) == ["supernet, superkernel", "supernet, separate", "plain network"]
+    for rate in rates.values():
+        assert 0 < rate["lowest"] <= rate["median"] <= rate["highest"]
+        assert rate["ratios"]["plain network"] == pytest.approx(
+            rate["median"] / rates["plain network"]["median"], rel=0.01
+        )
+
+
+def test_spnas_is_measured_beside_timm(capsys: pytest.CaptureFixture[str]) -> None:
+    rates = measure(capsys, "--space", "spnas")["images_per_second"]
+    assert "timm spnasnet_100" in rates
+    assert rates["timm spnasnet_100"]["ratios"]["timm spnasnet_100"] == 1.0
+
+
+def test_depthwise_convolutions_are_measured_beside_the_librarys(capsys: pytest.CaptureFixture[str]) -> None:
+    depthwise.main(["--batch-size", "2", "--repeats", "1", "--seconds", "0.001", "--threads", "1", "--json"])
+    for row in json.loads(capsys.readouterr().out):
+        assert row["ratio"] == pytest.approx(row["torch"] / row["ours"])
+
+
+def test_contestants_take_turns() -> None:
+    calls: list[str] = []
+
+    def contestant(name: str, seconds: float) -> None:
+        calls.append(name)
+        time.sleep(seconds)
+
+    timings = take_turns(
+        {"slow": lambda: contestant("slow", 0.02), "fast": lambda: contestant("fast", 0.002)}, 3, seconds=0.02
+    )
+    assert timings["fast"].median < timings["slow"].median
+    timed = "".join(name[0] for name in calls[4:])
+    assert timed.count("sf") == 3, "a turn of one follows a turn of the other"
+    assert timed.startswith("s")
+    assert timed.endswith("f")
+
+
+def test_an_unknown_benchmark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tools.speed", "stepp"])
+    with pytest.raises(ConfigError, match=r"step, window, depthwise.*'stepp'"):
+        main()

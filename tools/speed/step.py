@@ -1,0 +1,191 @@
+"""How fast is a training step of the supernet, beside the same path as a plain network?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional
+
+from configs.schema import Augment, Runtime, Train
+from retrain.training import NetworkTraining
+from runtime.compatibility import import_torchvision
+from runtime.device import memory_format
+from runtime.journal import Position
+from runtime.precision import Precision
+from runtime.seeds import make_generator
+from runtime.world import World, start_world
+from search.strategies.uniform import UniformStrategy
+from search.training import SupernetTraining
+from supernet.architecture import Architecture
+from supernet.catalog import build_space, select
+from supernet.networks.plain import MBConvNetwork
+from supernet.spaces.mbconv import MBConvSpace
+from tools.arguments import positive, resolution
+from tools.speed.timing import Timing, take_turns
+
+ENCODINGS = ("superkernel", "separate")
+PLAIN = "plain network"
+TIMM = "timm spnasnet_100"
+CLASSES = 1000
+
+Step = Callable[[], Tensor]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print images/s of one training step (forward, backward, optimizer) for each contestant, and ratios.
+
+    Contestants: the supernet in both encodings on one path (`SupernetTraining`, as in train.py), the same path as a
+    plain network (`NetworkTraining`, as in retrain.py), and for `spnas` also timm's spnasnet_100 in plain eager
+    PyTorch, which is the same network. Images are random and lie on the device: no loader takes part.
+
+    Raises:
+        ConfigError, SpaceError: the space is not known or the path not in it.
+        DeviceError: the device is absent.
+    """
+    options = _parser().parse_args(arguments)
+    world = start_world(Runtime(DEVICE=options.device, THREADS=options.threads))
+    for size in options.resolution:
+        bench = StepBenchmark(options, world, size)
+        timings = take_turns(bench.contestants(), options.repeats, options.seconds)
+        result = bench.describe(timings)
+        print(json.dumps(result)) if options.json else _show(result)
+
+
+class StepBenchmark:
+    """The contestants of one resolution: same path, same batch, same optimizer."""
+
+    def __init__(self, options: argparse.Namespace, world: World, size: int) -> None:
+        self.options, self.world = options, world
+        self.space = build_space(options.space).adapted(channels=3, classes=CLASSES, resolution=size)
+        self.path = _choose_path(self.space, options.path)
+        self.precision = Precision(options.precision, options.dtype, world.device)
+        self.format = memory_format(world.device, channels_last=True)
+        self.config = Train(LR=1e-3)  # small: on random images a step that diverges would be skipped, not timed
+        shape, generator = (options.batch_size, 3, size, size), make_generator(0, "tools.speed")
+        self.images = torch.randn(shape, generator=generator).to(world.device, memory_format=self.format)
+        self.labels = torch.randint(CLASSES, shape[:1], generator=generator).to(world.device)
+
+    def contestants(self) -> dict[str, Step]:
+        """Everything that is timed, by name."""
+        steps = {f"supernet, {encoding}": self._supernet(encoding) for encoding in ENCODINGS}
+        steps[PLAIN] = self._plain(self.space.build_network(self.path))
+        return {**steps, TIMM: self._timm()} if self.space.name == "spnas" else steps
+
+    def _place(self, network: nn.Module) -> nn.Module:
+        network.to(self.world.device, memory_format=self.format)  # type: ignore[call-overload]  # missing in torch's stubs
+        if self.options.compile:
+            network.compile()
+        return network
+
+    def _supernet(self, encoding: str) -> Step:
+        supernet = self.space.build_supernet(encoding)
+        self._place(supernet)
+        strategy = UniformStrategy(supernet, self.config.label_smoothing)
+        training = SupernetTraining(self.config, supernet, strategy, self.precision, self.world, seed=0)
+        return partial(training.step, self.images, self.labels, [self.path], Position(0, 0, 1))
+
+    def _plain(self, network: MBConvNetwork) -> Step:
+        self._place(network)
+        training = NetworkTraining(self.config, Augment(), network, CLASSES, self.precision, self.world, seed=0)
+        return partial(training.step, self.images, self.labels, Position(0, 0, 1))
+
+    def _timm(self) -> Step:
+        """timm's network and torch's optimizer, as its users would write the step."""
+        import_torchvision()  # slow; timm needs it
+        from timm import create_model
+
+        network = self._place(create_model("spnasnet_100", num_classes=CLASSES)).train()
+        config = self.config
+        optimizer = torch.optim.SGD(
+            network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
+        )
+
+        def step() -> Tensor:
+            optimizer.zero_grad()
+            with self.precision.autocast():
+                loss = functional.cross_entropy(
+                    network(self.images), self.labels, label_smoothing=config.label_smoothing
+                )
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+    def describe(self, timings: dict[str, Timing]) -> dict[str, Any]:
+        """The result as plain values; ratios are of median rates, above 1 where the contestant is the faster."""
+        batch = self.options.batch_size
+        rivals = [rival for rival in (PLAIN, TIMM) if rival in timings]
+        return {
+            "space": self.space.name,
+            "path": self.space.text(self.path),
+            "resolution": self.space.resolution,
+            "batch_size": batch,
+            "device": _name(self.world.device),
+            "threads": torch.get_num_threads(),
+            "precision": self.options.precision,
+            "compiled": self.options.compile,
+            "torch": torch.__version__,
+            "images_per_second": {
+                name: {
+                    "median": round(batch / timing.median, 1),
+                    "lowest": round(batch / timing.slowest, 1),
+                    "highest": round(batch / timing.fastest, 1),
+                    "ratios": {rival: round(timings[rival].median / timing.median, 3) for rival in rivals},
+                }
+                for name, timing in timings.items()
+            },
+        }
+
+
+def _choose_path(space: MBConvSpace, text: str | None) -> Architecture:
+    if text:
+        return space.parse(text)
+    if space.name == "spnas":
+        return select("spnasnet_100", None, space.name).architecture
+    return space.sample(make_generator(0, "tools.speed path"))
+
+
+def _name(device: torch.device) -> str:
+    return device.type if device.type == "cpu" else torch.get_device_module(device.type).get_device_name(device)
+
+
+def _show(result: dict[str, Any]) -> None:
+    setting = f"{result['resolution']} x {result['resolution']}, batch {result['batch_size']}, {result['precision']}"
+    where = f"{result['device']}, {result['threads']} CPU threads, torch {result['torch']}"
+    table = Table(title=f"{result['space']} {result['path']}\n{setting}, {where}")
+    rates = result["images_per_second"]
+    rivals = list(next(iter(rates.values()))["ratios"])
+    for column in ("training step of", "images/s", "lowest", "highest", *(f"against {rival}" for rival in rivals)):
+        table.add_column(column, justify="left" if column == "training step of" else "right")
+    for name, rate in rates.items():
+        values = [f"{rate[key]:.1f}" for key in ("median", "lowest", "highest")]
+        table.add_row(name, *values, *(f"{ratio:.3f}" for ratio in rate["ratios"].values()))
+    Console().print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.speed step", description=__doc__)
+    parser.add_argument("--space", default="spnas", help="name or YAML file; default: %(default)s")
+    parser.add_argument("--path", help="an architecture of the space; default: SPNASNet-100, or one drawn from seed 0")
+    parser.add_argument(
+        "--resolution", type=resolution, nargs="+", default=[32, 224], help="pixels; default: %(default)s"
+    )
+    parser.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
+    parser.add_argument("--repeats", type=positive, default=5, help="turns of each contestant; default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn; default: %(default)s")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "npu"], help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
+    parser.add_argument("--precision", default="O0", choices=["O0", "O1"], help="as RUNTIME.PRECISION")
+    parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"], help="as RUNTIME.DTYPE")
+    parser.add_argument("--compile", action="store_true", help="all contestants through torch.compile")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each resolution")
+    return parser
