@@ -11,7 +11,13 @@ from configs.schema import Augment, Train
 from runtime.compatibility import import_torchvision
 from runtime.guard import GuardedStep
 from runtime.journal import Position
-from runtime.optimization import average_statistics, build_optimizer, learning_rate, set_learning_rate
+from runtime.optimization import (
+    average_statistics,
+    build_optimizer,
+    learning_rate,
+    load_optimizer,
+    set_learning_rate,
+)
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.statistics import RunningStatistics
@@ -93,7 +99,7 @@ class NetworkTraining:
             name = name if name in state else "state_dict"
             module.load_state_dict(state[name])
             statistics.load(state["statistics"][name], self.world)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.precision.load_state_dict(state["precision"])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 
 import torch
 
 from configs.errors import DeviceError
 from runtime.npu import configure_npu, make_npu_deterministic
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def select_device(name: str, local_rank: int = 0) -> torch.device:
@@ -20,7 +24,7 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "cpu" or (name == "auto" and accelerator is None):
-        use_huge_pages()
+        tune_host_memory()
         return torch.device("cpu")
     if accelerator is None or name not in ("auto", accelerator.type):
         raise DeviceError(_explain_absence(name, accelerator))
@@ -37,13 +41,18 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device(accelerator.type, local_rank)
 
 
-def use_huge_pages() -> None:
-    """Let torch ask for memory in huge pages, on Linux; to be called before its first allocation.
+def tune_host_memory() -> None:
+    """Keep torch's memory on a Linux host from going back to the system at each step; called before its first use.
 
-    Activations are returned to the system and fetched again at every step: in small pages that takes a quarter of a
-    step on 224 x 224 images (docs/performance.md).
+    Activations and gradients are freed and asked for again at every step, and fresh pages have to be zeroed: large
+    ones come in huge pages, and the others stay with the process (docs/performance.md).
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if sys.platform == "linux" and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+        allocator = ctypes.CDLL(None)
+        if hasattr(allocator, "mallopt"):  # glibc has it, others have no such trouble
+            allocator.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+            allocator.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def memory_format(device: torch.device, channels_last: bool) -> torch.memory_format:

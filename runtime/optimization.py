@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +43,20 @@ def build_optimizer(config: Train, module: nn.Module) -> torch.optim.Optimizer:
 def _start_momentum(optimizer: torch.optim.Optimizer, *_: object) -> None:
     """Momentum begins at zero where a path is new: the next step turns that into its gradient, as without a buffer.
 
-    The fused kernel wants buffers of all parameters or of none, and leaves undefined one that a skipped first step made.
+    The fused kernel wants buffers of all parameters or of none, and leaves undefined what a skipped first step made.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None and not optimizer.state[parameter]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Restore an optimizer's state, which may come from another kind of device: whether it is fused stays its own."""
+    fused = [group.get("fused") for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, fused):
+        group["fused"] = own
 
 
 def learning_rate(config: Train, step: int, steps_per_epoch: int) -> float:

@@ -25,7 +25,7 @@ def run(main: Callable[[], None]) -> None:
     their connection, the launcher stops them in that time, and only one message is seen. What all raise
     alike the main process tells alone.
     """
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, size = (_count(name, default) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
     try:
         with interruption.running():
             main()
@@ -56,6 +56,12 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
     finally:
         stop_world()
+
+
+def _count(variable: str, default: int) -> int:
+    """A launcher's variable; where it is no number, `start_world` tells."""
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else default
 
 
 def _is_out_of_memory(error: Exception) -> bool:

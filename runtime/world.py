@@ -198,8 +198,8 @@ def _read(variable: str, default: int | None) -> int:
     try:
         return int(text or "")
     except ValueError:
-        value = "not set" if text is None else f"{text!r}"
-        raise DeviceError(f"WORLD_SIZE is set but {variable} is {value}; start with torchrun") from None
+        found = "not set, though WORLD_SIZE is" if text is None else f"{text!r}, not a number"
+        raise DeviceError(f"a launcher's variable {variable} is {found}; start with torchrun") from None
 
 
 def count_cores() -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from configs.schema import Train
 from runtime.guard import GuardedStep
 from runtime.journal import Position
-from runtime.optimization import build_optimizer, learning_rate, set_learning_rate
+from runtime.optimization import build_optimizer, learning_rate, load_optimizer, set_learning_rate
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.world import World
@@ -64,7 +64,7 @@ class SupernetTraining:
         """Inverse of `state_dict`."""
         self.supernet.load_state_dict(state["state_dict"])
         self.guard.statistics.load(state["statistics"], self.world)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.precision.load_state_dict(state["precision"])
         self.strategy.load_state_dict(state["strategy_state"])
 

@@ -31,18 +31,20 @@ class Part(NamedTuple):
 
     def join(self, shells: list[Tensor]) -> Tensor:
         """Shells -> the weight."""
-        if self.widths:
-            step = len(self.widths)
+        step = len(self.widths)
+        if step > 1:
             shells = [torch.cat(shells[row : row + step], 1) for row in range(0, len(shells), step)]
         whole = torch.cat(shells) if len(shells) > 1 else shells[0]
         return whole if self.order is None else whole.index_select(1, self.order)
 
-    def split(self, weight: Tensor) -> list[Tensor]:
+    def split(self, weight: Tensor) -> Sequence[Tensor]:
         """The weight (or its gradient) -> shells."""
         if self.places is not None:
             weight = weight.index_select(1, self.places)
-        rows = weight.split(self.heights)
-        return [shell for row in rows for shell in row.split(self.widths, 1)] if self.widths else list(rows)
+        rows = weight.split_with_sizes(self.heights) if len(self.heights) > 1 else (weight,)
+        if len(self.widths) <= 1:
+            return rows
+        return [shell for row in rows for shell in row.split_with_sizes(self.widths, 1)]
 
 
 class _Assembly(torch.autograd.Function):

@@ -51,6 +51,13 @@ def test_an_epoch_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert [position.is_last for position in positions] == [False, False, False, True]
 
 
+def test_a_fresh_run_forgets_the_records_of_one_that_saved_nothing(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 9.0}\n')
+    with start(make_config(tmp_path), "train") as runtime:
+        assert Journal(runtime=runtime, config=make_config(tmp_path), steps_per_epoch=STEPS, identity={}).load() is None
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
 def test_a_run_is_recorded_saved_and_continued(tmp_path: Path) -> None:
     config = make_config(tmp_path)
     run(config, "red")

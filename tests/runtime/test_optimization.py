@@ -19,6 +19,7 @@ from runtime.optimization import (
     average_tensors,
     build_optimizer,
     learning_rate,
+    load_optimizer,
     set_learning_rate,
 )
 from runtime.world import World
@@ -198,3 +199,40 @@ def test_statistics_are_averaged_and_counters_are_not():
     assert torch.equal(norm.running_var, torch.full((3,), 5.5))
     assert norm.num_batches_tracked.item() == 7
     assert torch.equal(norm.weight, torch.ones(3))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_loaded_state_keeps_the_devices_own_way_of_computing(name: str) -> None:
+    """A state from a device that fuses serves one that does not, and the other way round."""
+    layer = nn.Linear(3, 2)
+    optimizer = build_optimizer(Train(OPTIMIZER=name), layer)
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        group |= {"fused": not group.get("fused"), "lr": 0.125}
+    fresh = build_optimizer(Train(OPTIMIZER=name), layer)
+    own = [group.get("fused") for group in fresh.param_groups]
+    load_optimizer(fresh, state)
+    assert [group.get("fused") for group in fresh.param_groups] == own
+    assert [group["lr"] for group in fresh.param_groups] == [0.125, 0.125]
+    assert fresh.state_dict()["state"].keys() == state["state"].keys()
+
+
+def test_momentum_starts_wherever_a_path_is_new() -> None:
+    """Some parameters have had a step, some have not, some never will: as without fusing, to rounding."""
+    weights = {}
+    for fused in (True, False):
+        layers = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(3))
+        optimizer = build_optimizer(Train(LR=0.1, WEIGHT_DECAY=0.01), layers)
+        for layer in layers:
+            nn.init.eye_(layer.weight)
+        for group in optimizer.param_groups:
+            group["fused"] = fused
+        for used in ([0], [0, 1], [1]):
+            optimizer.zero_grad(set_to_none=True)
+            sum(layers[number](torch.ones(1, 2)).sum() for number in used).backward()
+            optimizer.step()
+        assert not optimizer.state.get(layers[2].weight)
+        weights[fused] = torch.stack([layer.weight.detach() for layer in layers])
+    torch.testing.assert_close(weights[True], weights[False])

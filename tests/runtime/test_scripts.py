@@ -3,8 +3,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from configs.errors import ConfigError, DataError
+from configs.schema import Runtime as RuntimeConfig
 from runtime import scripts
 from runtime.scripts import run
+from runtime.world import start_world
 
 
 class Broken(Dataset):
@@ -22,7 +24,7 @@ def raising(error: BaseException):
     return main
 
 
-def finish(main, capsys, rank: int = 0, size: int = 1, monkeypatch=None) -> tuple[int, str]:
+def finish(main, capsys, rank: int = 0, size: int | str = 1, monkeypatch=None) -> tuple[int, str]:
     monkeypatch.setenv("RANK", str(rank))
     monkeypatch.setenv("WORLD_SIZE", str(size))
     monkeypatch.setattr(scripts, "PATIENCE", 0.01)
@@ -70,3 +72,8 @@ def test_an_error_in_a_loader_worker_loses_its_traceback(capsys, monkeypatch) ->
 
     expected = "error: picture 7 is broken:\nsave it again\n"
     assert finish(main, capsys, monkeypatch=monkeypatch) == (1, expected)
+
+
+def test_a_launchers_variable_that_is_no_number_is_one_message(capsys, monkeypatch) -> None:
+    expected = "error: a launcher's variable WORLD_SIZE is 'two', not a number; start with torchrun\n"
+    assert finish(lambda: start_world(RuntimeConfig(DEVICE="cpu")), capsys, 0, "two", monkeypatch) == (1, expected)
