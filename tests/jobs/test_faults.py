@@ -57,7 +57,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FORKS = multiprocessing.get_context("forkserver")  # of a process that has imported the slow libraries already
-FORKS.set_forkserver_preload(["train", "data.transforms", "sklearn.datasets", "tensorboard.summary.writer.record_writer"])
+FORKS.set_forkserver_preload(["train", "data.transforms", "sklearn.datasets", "tensorboard.summary.writer"])
 
 
 def become_script(arguments: list[str], environment: dict[str, str], log: str) -> None:
