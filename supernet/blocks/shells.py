@@ -30,21 +30,29 @@ class Part(NamedTuple):
     places: Tensor | None = None
 
     def join(self, shells: list[Tensor]) -> Tensor:
-        """Shells -> the weight."""
-        step = len(self.widths)
+        """Shells -> the weight. Weights of 1x1 convolutions are joined as matrices: that is many times faster."""
+        first, step = shells[0], len(self.widths)
+        if first.ndim > 2:
+            shells = [shell.flatten(1) for shell in shells]
         if step > 1:
             shells = [torch.cat(shells[row : row + step], 1) for row in range(0, len(shells), step)]
         whole = torch.cat(shells) if len(shells) > 1 else shells[0]
+        if first.ndim > 2:
+            channels_last = first.stride(3) > 1
+            whole = whole[:, None, None].permute(0, 3, 1, 2) if channels_last else whole[:, :, None, None]
         return whole if self.order is None else whole.index_select(1, self.order)
 
     def split(self, weight: Tensor) -> Sequence[Tensor]:
         """The weight (or its gradient) -> shells."""
         if self.places is not None:
             weight = weight.index_select(1, self.places)
-        rows = weight.split_with_sizes(self.heights) if len(self.heights) > 1 else (weight,)
-        if len(self.widths) <= 1:
-            return rows
-        return [shell for row in rows for shell in row.split_with_sizes(self.widths, 1)]
+        pixels = weight.ndim > 2
+        if pixels:
+            weight = weight.flatten(1)
+        rows: Sequence[Tensor] = weight.split_with_sizes(self.heights) if len(self.heights) > 1 else (weight,)
+        if len(self.widths) > 1:
+            rows = [shell.contiguous() for row in rows for shell in row.split_with_sizes(self.widths, 1)]
+        return [row[:, :, None, None] for row in rows] if pixels else rows
 
 
 class _Assembly(torch.autograd.Function):
