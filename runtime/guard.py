@@ -21,7 +21,7 @@ class GuardedStep:
     into NaN although no gradient is ever applied. The ranks agree without a word: a loss that is not finite makes all
     gradients NaN (`Precision.backward`), and averaging hands them to every rank.
 
-    No host waits for the answer: it stays on the device, in `faults`, until the journal reads some of them at once.
+    No host waits for the answer: it stays on the device until the journal takes those of some steps (`take_faults`).
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Depthwise convolution, with a fast weight gradient where the processor's library has none.
 
 oneDNN falls back to a reference loop for the weight gradient of a kernel that is larger than its input: 41 ms for
-5x5 on (64, 1152, 1, 1), two hundred times the forward pass. The last stages of every mobile space are like that on
+5x5 on (64, 1152, 1, 1), hundreds of times the forward pass. The last stages of every mobile space are like that on
 small images, and the loop takes most of a training step there (docs/performance.md).
 """
 
