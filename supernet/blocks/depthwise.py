@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from supernet.blocks.layers import trains_on_cpu
+
 
 class DepthwiseConv(nn.Conv2d):
     """One filter for each channel, symmetric padding: (B, C, H, W) -> (B, C, ceil(H / stride), ceil(W / stride))."""
@@ -27,14 +29,9 @@ class DepthwiseConv(nn.Conv2d):
 def depthwise_conv(images: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Convolve each channel with its own filter, `weight` (C, 1, k, k), padded by k // 2."""
     kernel = weight.shape[-1]
-    if kernel > min(images.shape[2:]) and _trains_on_cpu(images, weight):
+    if kernel > min(images.shape[2:]) and trains_on_cpu(images, weight):
         return _SmallImages.apply(images, weight, stride)
     return functional.conv2d(images, weight, None, stride, kernel // 2, 1, len(weight))
-
-
-def _trains_on_cpu(images: Tensor, weight: Tensor) -> bool:
-    plain = images.dtype == weight.dtype and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
-    return images.device.type == "cpu" and torch.is_grad_enabled() and weight.requires_grad and plain
 
 
 class _SmallImages(torch.autograd.Function):

@@ -37,6 +37,12 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = F
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
 
 
+def trains_on_cpu(images: Tensor, weight: Tensor) -> bool:
+    """Whether this is a plain eager step on a processor, the one place where gradients of our own are used."""
+    plain = images.dtype == weight.dtype and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return images.device.type == "cpu" and torch.is_grad_enabled() and weight.requires_grad and plain
+
+
 def squeeze_excite(images: Tensor, reduce: Callable[[Tensor], Tensor], expand: Callable[[Tensor], Tensor]) -> Tensor:
     """Scale each channel by a gate computed from all of them (Hu et al. 2018), through two 1x1 convolutions.
 

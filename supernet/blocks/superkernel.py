@@ -18,6 +18,7 @@ from torch.nn import functional
 from supernet.blocks.depthwise import depthwise_conv
 from supernet.blocks.layers import ACTIVATIONS, squeeze_excite
 from supernet.blocks.mbconv import LayerShape, hidden_channels, reduced_channels
+from supernet.blocks.pointwise import pointwise_conv
 from supernet.blocks.shells import Part, SuperWeight, assemble
 
 if TYPE_CHECKING:
@@ -147,17 +148,17 @@ class SuperInvertedResidual(nn.Module):
         chosen = self.operations[operation]
         activate = _INPLACE[chosen.activation]
         weights = assemble(self._parts(chosen))
-        hidden = functional.conv2d(images, weights["conv_pw.weight"])
+        hidden = pointwise_conv(images, weights["conv_pw.weight"])
         hidden = activate(self.bn1(hidden, weights["bn1.weight"], weights["bn1.bias"]))
         hidden = depthwise_conv(hidden, _filters(weights["conv_dw.weight"], hidden), self.shape.stride)
         hidden = activate(self.bn2(hidden, weights["bn2.weight"], weights["bn2.bias"]))
         if chosen.squeeze_excite:
             reduce, expand = (
-                partial(functional.conv2d, weight=weights[f"se.{name}.weight"], bias=weights[f"se.{name}.bias"])
+                partial(pointwise_conv, weight=weights[f"se.{name}.weight"], bias=weights[f"se.{name}.bias"])
                 for name in ("conv_reduce", "conv_expand")
             )
             hidden = squeeze_excite(hidden, reduce, expand)
-        outputs = self.bn3(functional.conv2d(hidden, weights["conv_pwl.weight"]))
+        outputs = self.bn3(pointwise_conv(hidden, weights["conv_pwl.weight"]))
         return images + outputs if self.shape.keeps_shape else outputs
 
     @torch.no_grad()
