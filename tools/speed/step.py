@@ -121,7 +121,7 @@ class StepBenchmark:
         return step
 
     def describe(self, timings: dict[str, Timing]) -> dict[str, Any]:
-        """The result as plain values; ratios are of median rates, above 1 where the contestant is the faster."""
+        """The result as plain values; a ratio is above 1 where the contestant is faster than the rival."""
         batch = self.options.batch_size
         rivals = [rival for rival in (PLAIN, TIMM) if rival in timings]
         return {
@@ -137,9 +137,9 @@ class StepBenchmark:
             "images_per_second": {
                 name: {
                     "median": round(batch / timing.median, 1),
-                    "lowest": round(batch / timing.slowest, 1),
-                    "highest": round(batch / timing.fastest, 1),
-                    "ratios": {rival: round(timings[rival].median / timing.median, 3) for rival in rivals},
+                    "lowest": round(batch / max(timing.repeats), 1),
+                    "highest": round(batch / min(timing.repeats), 1),
+                    "ratios": {rival: round(timing.ratio(timings[rival]), 3) for rival in rivals},
                 }
                 for name, timing in timings.items()
             },
@@ -180,8 +180,10 @@ def _parser() -> argparse.ArgumentParser:
         "--resolution", type=resolution, nargs="+", default=[32, 224], help="pixels; default: %(default)s"
     )
     parser.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
-    parser.add_argument("--repeats", type=positive, default=5, help="turns of each contestant; default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn; default: %(default)s")
+    parser.add_argument("--repeats", type=positive, default=5, help="default: %(default)s")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="of each contestant in a repeat; default: %(default)s"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "npu"], help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
     parser.add_argument("--precision", default="O0", choices=["O0", "O1"], help="as RUNTIME.PRECISION")

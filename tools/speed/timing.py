@@ -5,41 +5,54 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 import torch
 
 from runtime.progress import track
 
+SLICE = 0.3  # seconds; a machine's speed drifts over seconds, so contestants take over from each other more often
+
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call: median, fastest and slowest of the repeats."""
+    """Seconds of one call, in each repeat."""
 
-    median: float
-    fastest: float
-    slowest: float
+    repeats: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Seconds of a call in the middle repeat."""
+        return median(self.repeats)
+
+    def ratio(self, rival: Timing) -> float:
+        """How many times as fast as a rival of the same run: the median of the repeats, each against its own."""
+        return median(theirs / own for own, theirs in zip(self.repeats, rival.repeats))
 
 
 def take_turns(
     contestants: Mapping[str, Callable[[], object]], repeats: int, seconds: float, warm_up: int = 2
 ) -> dict[str, Timing]:
-    """Time all contestants, one after the other in each repeat.
+    """Time all contestants, in alternating slices of about a third of a second.
 
     Args:
-        seconds: a turn lasts about this long, and at least one call.
-        warm_up: calls of each contestant before any is timed; the last of them tells how many fill a turn.
+        seconds: a contestant's time in a repeat, about; at least one call.
+        warm_up: calls of each contestant before any is timed; the last of them tells how many fill a slice.
     """
-    calls = {}
+    calls, longest = {}, 0.0
     for name, call in contestants.items():
         for _ in range(warm_up - 1):
             call()
-        calls[name] = max(1, round(seconds / _time(call, 1)))
+        once = _time(call, 1)
+        calls[name] = max(1, round(min(seconds, SLICE) / once))
+        longest = max(longest, once * calls[name])
+    rounds = max(1, round(seconds / longest))
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    turns = [name for _ in range(repeats) for name in contestants]
-    for name in track(turns, len(turns), "timing", "turns"):
-        times[name].append(_time(contestants[name], calls[name]))
-    return {name: Timing(median(values), min(values), max(values)) for name, values in times.items()}
+    for _ in track(range(repeats), repeats, "timing", "repeats"):
+        slices = [{name: _time(call, calls[name]) for name, call in contestants.items()} for _ in range(rounds)]
+        for name, values in times.items():
+            values.append(fmean(one[name] for one in slices))
+    return {name: Timing(tuple(values)) for name, values in times.items()}
 
 
 def _time(call: Callable[[], object], count: int) -> float:
