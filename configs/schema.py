@@ -219,7 +219,7 @@ class Config(Section):
     model_selection: int | str = Field(
         -1,
         description="the network of retrain.py and test.py: 14, 43, 112, 114, 287, 481, 604 (Cream), spnasnet_100, "
-        "nasbench_macro/<digits>, or -1: INPUT_ARCH",
+        "nasbench_macro/<digits>, nasbench101/<hash>, or -1: INPUT_ARCH",
     )
     input_arch: list[list[int]] | str | int | None = Field(
         None,

@@ -16,8 +16,14 @@ from configs.errors import DataError
 from runtime.files import explained, make_folder, open_atomic
 
 Arrays = Mapping[str, np.ndarray]
-# The format's names of numpy's types.
-NAMES = {"uint8": "U8", "int16": "I16", "int32": "I32", "uint32": "U32", "int64": "I64", "uint64": "U64", "float64": "F64"}
+NAMES = {  # the format's names of numpy's types
+    "uint8": "U8",
+    "int32": "I32",
+    "uint32": "U32",
+    "int64": "I64",
+    "uint64": "U64",
+    "float64": "F64",
+}
 TYPES = {name: np.dtype(kind) for kind, name in NAMES.items()}
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from configs.errors import ConfigError, SpaceError
 from supernet.architecture import Architecture
-from supernet.networks.plain import MBConvNetwork
 from supernet.pick import Pick
+from supernet.space import SearchSpace
+from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
+from supernet.spaces.nasbench101.costs import NasBench101Description
+from supernet.spaces.nasbench101.space import NasBench101Space
 from supernet.spaces.reading import read_space
 
+if TYPE_CHECKING:
+    from supernet.space import PlainNetwork
+
+NASBENCH101 = "nasbench101"
 SPACES_FOLDER = Path(__file__).parent.parent / "configs" / "spaces"
 
 
@@ -49,8 +57,8 @@ class Selection:
     """The network that a configuration selects."""
 
     name: str
-    space: MBConvSpace
-    architecture: Architecture
+    space: SearchSpace
+    architecture: Any  # a value of the space
 
     def adapted(self, *, channels: int, classes: int, resolution: int) -> Selection:
         """The same architecture for a data set's channels and classes, at a resolution."""
@@ -80,6 +88,17 @@ def build_space(name_or_path: str) -> MBConvSpace:
     return read_space(path)
 
 
+def restore_space(description: Mapping[str, Any]) -> SearchSpace:
+    """The space whose `description`, as plain values, a checkpoint keeps.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    if description.get("kind") == NASBENCH101:
+        return NasBench101Space(NasBench101Description.model_validate(description))
+    return MBConvSpace(SpaceDescription.model_validate(description))
+
+
 def select(
     selection: int | str, input_arch: Sequence[Sequence[int]] | str | int | None = None, space: str = "cream"
 ) -> Selection:
@@ -102,13 +121,15 @@ def select(
     if family == "nasbench_macro" and text:
         macro = build_space(family)
         return Selection(name, macro, macro.parse(text))
-    known = [*PUBLISHED, *ALIASES, "nasbench_macro/<8 digits>", "-1 (with INPUT_ARCH)"]
+    if family == NASBENCH101 and text:
+        return _select_cell(text)
+    known = [*PUBLISHED, *ALIASES, "nasbench_macro/<8 digits>", "nasbench101/<hash>", "-1 (with INPUT_ARCH)"]
     raise ConfigError(f"MODEL_SELECTION {selection!r} is not known; the known ones are {', '.join(known)}")
 
 
 def build_network(
     selection: int | str, num_classes: int | None = None, generator: torch.Generator | None = None
-) -> MBConvNetwork:
+) -> PlainNetwork:
     """The freshly initialised network of a selection: images (B, channels, H, W) -> logits (B, num_classes)."""
     chosen = select(selection)
     classes = num_classes or chosen.space.classes
@@ -134,6 +155,13 @@ def _as_released(architecture: Architecture) -> Architecture:
     return Architecture(architecture.space, stages)
 
 
+def _select_cell(value: object) -> Selection:
+    """A cell by its hash, in canonical order, or by rows or matrix and ops, in the order that they have."""
+    space = NasBench101Space()
+    cell = space.parse(value)
+    return Selection(f"{NASBENCH101}/{space.text(cell)}", space, cell)
+
+
 def _select_input(input_arch: Sequence[Sequence[int]] | str | int | None, space_name: str) -> Selection:
     if input_arch is None:
         raise ConfigError(
@@ -142,6 +170,8 @@ def _select_input(input_arch: Sequence[Sequence[int]] | str | int | None, space_
         )
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)
+    if space_name == NASBENCH101:
+        return _select_cell(input_arch)
     space = build_space(space_name)
     try:
         architecture = space.parse(input_arch)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from configs.errors import CheckpointError, SpaceError
 from runtime.checkpoint import BEST, list_checkpoints, load_file
-from supernet.catalog import Selection
-from supernet.networks.plain import MBConvNetwork
-from supernet.spaces.description import SpaceDescription
-from supernet.spaces.mbconv import MBConvSpace
+from supernet.catalog import Selection, restore_space
+
+if TYPE_CHECKING:
+    from supernet.space import PlainNetwork
 
 
 def find_weights(path: str, key: str = "RESUME_PATH") -> Path:
@@ -82,9 +82,9 @@ def stored_selection(state: Mapping[str, Any], source: str | Path) -> Selection 
     if stored is None:
         return None
     try:
-        space = MBConvSpace(SpaceDescription.model_validate(stored["description"]))
+        space = restore_space(stored["description"])
         return Selection(stored["name"], space, space.parse(stored["architecture"]))
-    except (KeyError, TypeError, ValueError, SpaceError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, SpaceError) as error:
         raise CheckpointError(
             f"{source} says of itself what no network is; set MODEL_SELECTION, or INPUT_ARCH and SUPERNET.SPACE"
         ) from error
@@ -99,7 +99,7 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
     }
 
 
-def inherit_network(path: str, selection: Selection) -> MBConvNetwork:
+def inherit_network(path: str, selection: Selection) -> PlainNetwork:
     """The network of an architecture with the weights of a searched supernet.
 
     Args:

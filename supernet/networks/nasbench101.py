@@ -53,8 +53,9 @@ class CellModule(nn.Module):
         self.operations = nn.ModuleList(
             build_operation(name, channels) for name, channels in zip(cell.ops[1:-1], self.channels[1:])
         )
+        targets = [target for target in range(1, last + 1) if matrix[0][target]]
         self.projections = nn.ModuleDict(
-            {str(target): ConvNormRelu(inputs, self.channels[target], 1) for target in range(1, last + 1) if matrix[0][target]}
+            {str(target): ConvNormRelu(inputs, self.channels[target], 1) for target in targets}
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ class CellNetwork(nn.Module):
             ConfigError: stochastic depth, which needs residual blocks.
         """
         if drop_path:
-            raise ConfigError(f"TRAIN.DROP_PATH={drop_path}: NAS-Bench-101's cells have no residual blocks; set it to 0")
+            raise ConfigError(f"TRAIN.DROP_PATH={drop_path}: NAS-Bench-101's cells have no residual blocks; set 0")
         self.dropout_rate = dropout
 
     @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Benchmarks as tables: import, store, query, behind the official packages' interfaces."""
