@@ -66,7 +66,7 @@ def _used_masks(vertices: int) -> Codes:
 
     Edges lead to later vertices, so that is where each but the last feeds another and each but the first is fed.
     """
-    masks = np.arange(1 << vertices * (vertices - 1) // 2, dtype=np.uint32)
+    masks: Codes = np.arange(1 << vertices * (vertices - 1) // 2, dtype=np.uint32)
     masks = masks[np.bitwise_count(masks) <= MAX_EDGES]
     for vertex in range(vertices):
         fed = sum(1 << edge_bit(source, vertex) for source in range(vertex))
@@ -92,4 +92,4 @@ def _canonical(vertices: int, masks: Codes, labels: Codes) -> Codes:
         relabelled = (powers[:, None] * digits).sum(0, dtype=np.uint32)
         candidates = permuted[forwards, None].astype(np.uint32) << MASK_SHIFT | relabelled
         smallest[forwards] = np.minimum(smallest[forwards], candidates)
-    return vertices << VERTICES_SHIFT | smallest
+    return smallest | np.uint32(vertices << VERTICES_SHIFT)

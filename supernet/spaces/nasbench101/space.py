@@ -29,7 +29,7 @@ class NasBench101Space:
 
     def __init__(self, description: NasBench101Description | None = None) -> None:
         self.description = description or NasBench101Description()
-        self.name = self.description.name
+        self.name: str = self.description.name
         self.resolution = self.description.resolution
         self.channels = self.description.channels
         self.classes = self.description.classes
