@@ -1,13 +1,13 @@
 """TFRecord files: length, its checksum, payload, its checksum; read in batches, every checksum verified.
 
-The checksum is CRC-32C (RFC 3720, appendix B.4), rotated right by 15 bits plus a constant. It is linear, so that of many
-payloads at once is a sum over tables, one for each distance of a byte from the end.
+The checksum is CRC-32C (RFC 3720, appendix B.4), rotated right by 15 bits plus a constant. It is linear, so that the
+checksums of many payloads are sums over tables, one for each distance of a byte from the end.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,11 +59,15 @@ def read_tfrecords(path: Path) -> Iterator[Batch]:
         raise DataError(f"{path}: record {number} is cut off or corrupt; get the file again")
 
 
-def write_tfrecords(file: BinaryIO, payloads: Iterable[bytes]) -> None:
-    """Append payloads of at most LIMIT bytes in TFRecord framing."""
-    for payload in payloads:
-        length = struct.pack("<Q", len(payload))
-        file.write(length + _frame_checksum(length) + payload + _frame_checksum(payload))
+def write_tfrecords(file: BinaryIO, payloads: Sequence[bytes]) -> None:
+    """Append payloads of at most LIMIT bytes in TFRecord framing; fastest with many in one call."""
+    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    heads = lengths.astype("<u8").view(np.uint8).reshape(-1, 8)
+    ends = lengths.cumsum()
+    tails = _checksums(np.frombuffer(b"".join(payloads), np.uint8), ends - lengths, lengths).astype("<u4").tobytes()
+    framed = np.concatenate([heads, masked_crc32c(heads).astype("<u4")[:, None].view(np.uint8)], 1).tobytes()
+    for place, payload in enumerate(payloads):
+        file.write(framed[HEAD * place : HEAD * (place + 1)] + payload + tails[TAIL * place : TAIL * (place + 1)])
 
 
 def masked_crc32c(rows: NDArray[np.uint8]) -> Words:
@@ -78,9 +82,9 @@ def masked_crc32c(rows: NDArray[np.uint8]) -> Words:
 @lru_cache(maxsize=1)
 def _tables(length: int) -> tuple[Words, Words]:
     """What each byte adds at each distance from the end, flat (length * 256,), and the CRC of up to `length` zeros."""
-    first = np.arange(256, dtype=np.uint32)
+    first: Words = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        first = first >> 1 ^ (first & 1) * np.uint32(POLYNOMIAL)
+        first = first >> np.uint32(1) ^ (first & np.uint32(1)) * np.uint32(POLYNOMIAL)
     tables = np.empty((max(length, 1), 256), np.uint32)
     tables[0] = first
     for distance in range(1, length):
@@ -110,12 +114,18 @@ def _verify(path: Path, number: int, data: bytes, starts: NDArray[np.int64], len
     """Raise DataError, naming the first record whose checksums are wrong."""
     content = np.frombuffer(data, np.uint8)
     wrong = masked_crc32c(_gather(content, starts - HEAD, 8)) != _words(content, starts - TAIL)
-    for length in np.unique(lengths).tolist():
-        chosen = np.flatnonzero(lengths == length)
-        checksums = masked_crc32c(_gather(content, starts[chosen], length))
-        wrong[chosen] |= checksums != _words(content, starts[chosen] + length)
+    wrong |= _checksums(content, starts, lengths) != _words(content, starts + lengths)
     if wrong.any():
         raise DataError(f"{path}: record {number + int(wrong.argmax())} is corrupt: its checksum differs; get it again")
+
+
+def _checksums(content: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Words:
+    """Of payloads of many lengths."""
+    checksums = np.empty(len(starts), np.uint32)
+    for length in np.unique(lengths).tolist():
+        chosen = np.flatnonzero(lengths == length)
+        checksums[chosen] = masked_crc32c(_gather(content, starts[chosen], length))
+    return checksums
 
 
 def _gather(content: NDArray[np.uint8], starts: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
@@ -127,7 +137,3 @@ def _gather(content: NDArray[np.uint8], starts: NDArray[np.int64], length: int) 
 
 def _words(content: NDArray[np.uint8], starts: NDArray[np.int64]) -> Words:
     return np.ascontiguousarray(_gather(content, starts, 4)).view("<u4").ravel()
-
-
-def _frame_checksum(content: bytes) -> bytes:
-    return masked_crc32c(np.frombuffer(content, np.uint8)[None]).tobytes()

@@ -131,7 +131,7 @@ class _Builder:
         count, before = len(self.codes), self.metrics
         if budgets == self.budgets and repeats <= before.shape[2]:
             return
-        places = np.searchsorted(budgets, self.budgets) if self.budgets else []
+        places = np.searchsorted(budgets, np.array(self.budgets, np.int64))
         self.metrics = np.zeros((MAX_CELLS, len(budgets), max(repeats, before.shape[2]), *before.shape[3:]))
         self.metrics[:count, places, : before.shape[2]] = before[:count]
         made, self.repeats = self.repeats, np.zeros((MAX_CELLS, len(budgets)), np.uint8)

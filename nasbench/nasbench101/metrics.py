@@ -5,8 +5,8 @@
     message ModelMetrics { repeated EvaluationData evaluation_data = 1; int32 trainable_parameters = 2;
                            double total_time = 3; }
 
-Messages of one length nearly always have one layout. The first of them is parsed field by field; the others are compared
-with its structure, and their values are taken from the same places.
+Messages of one length nearly always have one layout. The first of them is parsed field by field; the others are
+compared with its structure, and their values are taken from the same places.
 """
 
 from __future__ import annotations

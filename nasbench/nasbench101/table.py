@@ -114,7 +114,7 @@ class ResultsTable:
     @cached_property
     def _orders(self) -> memoryview:
         """`orders` as Python integers, without numpy's cost of a single look-up."""
-        return memoryview(self.orders)
+        return self.orders.data
 
     @cached_property
     def places(self) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""`python -m tools.speed step|window|depthwise`: measure speed beside a named rival, in one run."""
+"""`python -m tools.speed step|window|depthwise|nasbench101`: measure speed beside a named rival, in one run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from configs.errors import ConfigError
 from runtime.scripts import run
 
-BENCHMARKS = ("step", "window", "depthwise")
+BENCHMARKS = ("step", "window", "depthwise", "nasbench101")
 
 
 def main() -> None:
@@ -30,6 +30,10 @@ def main() -> None:
             from tools.speed import depthwise
 
             depthwise.main(arguments)
+        case "nasbench101":
+            from tools.speed import nasbench101
+
+            nasbench101.main(arguments)
         case _:
             raise ConfigError(
                 f"python -m tools.speed takes one of {', '.join(BENCHMARKS)} and its options, not {name!r}"
