@@ -72,7 +72,10 @@ def open_table(path: Path) -> Table:
     length = int.from_bytes(mapped[:8], "little")
     header = json.loads(mapped[8 : 8 + length])
     header.pop("__metadata__", None)
-    return Table({name: _map_array(mapped, 8 + length, entry) for name, entry in header.items()}, metadata)
+    try:
+        return Table({name: _map_array(mapped, 8 + length, entry) for name, entry in header.items()}, metadata)
+    except KeyError as error:
+        raise DataError(f"{path} is no table: it holds values of type {error.args[0]}") from None
 
 
 def _map_array(mapped: mmap.mmap, start: int, entry: Mapping[str, list[int]]) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,7 +79,7 @@ def masked_crc32c(rows: NDArray[np.uint8]) -> Words:
     return (crc >> np.uint32(15) | crc << np.uint32(17)) + np.uint32(0xA282EAD8)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _tables(length: int) -> tuple[Words, Words]:
     """What each byte adds at each distance from the end, flat (length * 256,), and the CRC of up to `length` zeros."""
     first: Words = np.arange(256, dtype=np.uint32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +44,7 @@ def import_official(path: Path, announce: bool = False) -> tuple[ResultsTable, i
     return builder.finish(path), records
 
 
-_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError, Base64Error)
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)  # base64's errors are ValueErrors
 
 
 def _find_fault(batch: Batch) -> str:

@@ -60,7 +60,9 @@ def decode_metrics(messages: Sequence[bytes]) -> tuple[NDArray[np.float64], NDAr
     lengths = np.fromiter(map(len, messages), np.int64, len(messages))
     for length in np.unique(lengths).tolist():
         left = np.flatnonzero(lengths == length)
-        rows = np.frombuffer(b"".join([messages[place] for place in left.tolist()]), np.uint8).reshape(-1, length)
+        rows = np.frombuffer(b"".join([messages[place] for place in left.tolist()]), np.uint8).reshape(
+            len(left), length
+        )
         while len(left):
             layout = _read_layout(messages[left[0]])
             alike = ((rows ^ rows[0]) & layout.shared == 0).all(1)

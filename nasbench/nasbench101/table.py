@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class ResultsTable:
             DataError: the file is not there or no such table.
         """
         table = open_table(path)
-        if table.metadata.get("kind") != KIND:
+        if table.metadata.get("kind") != KIND or {*table.tensors, "budgets"} != {field.name for field in fields(cls)}:
             raise DataError(f"{path} is no table of NAS-Bench-101 results: make one with tools.nasbench101 import")
         return cls(tuple(map(int, table.metadata["budgets"].split(","))), **table.tensors)
 

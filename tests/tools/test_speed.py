@@ -9,7 +9,7 @@ from itertools import groupby
 import pytest
 
 from configs.errors import ConfigError
-from tools.speed import depthwise, step
+from tools.speed import depthwise, nasbench101, step
 from tools.speed.__main__ import main
 from tools.speed.timing import Timing, take_turns
 
@@ -42,6 +42,13 @@ def test_depthwise_convolutions_are_measured_beside_the_librarys(capsys: pytest.
     depthwise.main(["--batch-size", "2", "--repeats", "1", "--seconds", "0.001", "--threads", "1", "--json"])
     for row in json.loads(capsys.readouterr().out):
         assert row["ratio"] == pytest.approx(row["torch"] / row["ours"])
+
+
+def test_queries_of_nasbench101_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    nasbench101.main(["--cells", "20", "--json"])
+    speed = json.loads(capsys.readouterr().out)
+    assert speed["records"] == 240
+    assert min(speed.values()) > 0
 
 
 def test_contestants_take_turns() -> None:

@@ -8,7 +8,7 @@ smallest code among them is the canonical one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import permutations
 
 import numpy as np
@@ -37,7 +37,7 @@ class Orders:
     codes: Codes
     canonical: Codes
 
-    @property
+    @cached_property
     def cells(self) -> Codes:
         """The codes of the different cells, 423,624, in the official generator's order."""
         return self.codes[self.codes == self.canonical]
