@@ -45,10 +45,10 @@ def test_depthwise_convolutions_are_measured_beside_the_librarys(capsys: pytest.
 
 
 def test_queries_of_nasbench101_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    nasbench101.main(["--cells", "20", "--json"])
+    nasbench101.main(["--cells", "20", "--queries", "50", "--json"])
     speed = json.loads(capsys.readouterr().out)
     assert speed["records"] == 240
-    assert min(speed.values()) > 0
+    assert speed["query_many_hashes_per_second"] > 0
 
 
 def test_contestants_take_turns() -> None:
