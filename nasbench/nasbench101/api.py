@@ -58,14 +58,14 @@ class NASBench:
     def query(self, model_spec: ModelSpec, epochs: int = 108, stop_halfway: bool = False) -> dict[str, Any]:
         """One random training of a cell, added to the budget.
 
+        Args:
+            epochs: the budget, one of `valid_epochs`.
+            stop_halfway: the values at half of the budget.
+
         Returns:
             module_adjacency, module_operations (the pruned cell, in the table's order of vertices),
             trainable_parameters, training_time in seconds, train_accuracy, validation_accuracy, test_accuracy as
             fractions of 1.
-
-        Args:
-            epochs: the budget, one of `valid_epochs`.
-            stop_halfway: the values at half of the budget.
 
         Raises:
             OutOfDomainError: the cell is outside of the benchmark, or the table does not hold it or its budget.
