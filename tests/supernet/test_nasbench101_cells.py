@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from nasbench101_samples import GOLDEN, Golden, labelled_cells, orders_of
 
@@ -31,13 +32,19 @@ def test_hashes_are_the_published_ones_whatever_the_entries_type(golden: Golden,
     assert spec.hash_spec(list(OPERATIONS)) == spec.cell.hash == golden.key
 
 
-@given(labelled_cells(), st.permutations(range(1, 6)))
-def test_the_hash_does_not_change_under_relabelling(cell: Cell, moved: list[int]) -> None:
-    to = [0, *(vertex for vertex in moved if vertex < cell.vertices - 1), cell.vertices - 1]
+@given(labelled_cells(), st.randoms(use_true_random=False))
+def test_the_hash_does_not_change_under_relabelling(cell: Cell, source: Random) -> None:
+    to: dict[int, int] = {}  # another order in which every edge leads forwards
+    while len(to) < cell.vertices:
+        ready = [
+            v
+            for v in range(cell.vertices)
+            if v not in to and all(u in to for u, row in enumerate(cell.matrix) if row[v])
+        ]
+        to[source.choice(ready)] = len(to)
     matrix = np.zeros((cell.vertices, cell.vertices), bool)
     for x, y in zip(*np.nonzero(np.array(cell.matrix))):
         matrix[to[x], to[y]] = True
-    assume(not np.tril(matrix).any())
     ops = [""] * cell.vertices
     for vertex, name in enumerate(cell.ops):
         ops[to[vertex]] = name
