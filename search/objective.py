@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from runtime.precision import Precision
 from runtime.world import World
 from search.scores import Scored
 from supernet.architecture import Architecture
+from supernet.blocks.layers import resize_images
 from supernet.evaluation import evaluate, recalibrate
 from supernet.networks.path_supernet import PathSupernet
 from supernet.spaces.mbconv import MBConvSpace
@@ -50,9 +52,10 @@ class SupernetObjective:
 
     def _accuracy(self, architecture: Architecture) -> float:
         network = self.space.extract(self.supernet, architecture)
+        fit = partial(resize_images, resolution=architecture.resolution)
         with self.precision.autocast():
-            recalibrate(network, (images for images, _ in self.recalibration))
-            return evaluate(network, self.held_out, World()).top1
+            recalibrate(network, (fit(images) for images, _ in self.recalibration))
+            return evaluate(network, ((fit(images), labels) for images, labels in self.held_out), World()).top1
 
     def _scored(self, architecture: Architecture, accuracy: float) -> Scored:
         cost = self.space.cost(architecture)
