@@ -207,6 +207,31 @@ CASES = {
     "space without layers": (f"{SEARCH} SUPERNET.SPACE={{inputs}}/layers.yaml", "layers.yaml:15: stages: should have"),
     "space with an unknown block": (f"{SEARCH} SUPERNET.SPACE={{inputs}}/operation.yaml", "block: should be 'mbconv'"),
     "empty window": (f"{SEARCH} FLOPS_MAXIMUM=1", "no architecture lies in", "feasible costs go from 1.534368 to"),
+    "window that no resolution reaches": (
+        f"{SEARCH} FLOPS_MAXIMUM=0.1 SUPERNET.RESOLUTIONS=[16,28]",
+        "at any resolution",
+        "at 16",
+        "at 28",
+    ),
+    "resolution twice": (f"{SEARCH} SUPERNET.RESOLUTIONS=[28,28]", "SUPERNET.RESOLUTIONS", "only once"),
+    "two places for the image size": (
+        f"{SEARCH} SUPERNET.RESOLUTIONS=[16] DATA.IMAGE_SIZE=28",
+        "remove one of the two",
+    ),
+    "shares that do not add up": (f"{SEARCH} SEARCH.PRE_PROB=[0.5,0.4]", "add up to 0.9"),
+    "shares of other operations": (
+        f"{SEARCH} SEARCH.PRIOR=pre_prob SEARCH.PRE_PROB=[0.5,0.5]",
+        "SEARCH.PRE_PROB has 2 shares",
+        "has 6 operations",
+    ),
+    "prior of a board that is not kept": (
+        f"{SEARCH} SEARCH.PRIOR=teacher SEARCH.STRATEGY=uniform",
+        "which SEARCH.STRATEGY uniform does not keep",
+    ),
+    "shares that leave no architecture": (
+        f"{SEARCH} FLOPS_MAXIMUM=1.6 SEARCH.PRIOR=pre_prob SEARCH.PRE_PROB=[0,0,0,0,0,1]",
+        "the prior over operations leaves no architecture",
+    ),
     "empty window of image folders": (f"{FOLDER}/imageless FLOPS_MAXIMUM=1", "no architecture lies in", "feasible"),
     "bound finer than a MAC": (f"{SEARCH} FLOPS_MAXIMUM=1e-7", "bound of 1e-07 million MACs"),
     "picker that cannot finish": (f"{SEARCH} PICKER.NAME=exhaustive", "exhaustive would score all 17,173,512"),

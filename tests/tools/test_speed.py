@@ -89,7 +89,8 @@ def test_long_turns_are_cut_into_slices() -> None:
 
     take_turns({"first": lambda: contestant("f"), "second": lambda: contestant("s")}, 1, seconds=0.9)
     slices = [name for name, _ in groupby(calls[4:])]
-    assert len(slices) > 2 and slices == ["f", "s"] * (len(slices) // 2)
+    assert len(slices) > 2
+    assert slices == ["f", "s"] * (len(slices) // 2)
 
 
 def test_an_unknown_benchmark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
