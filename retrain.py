@@ -21,6 +21,7 @@ from configs.schema import Config
 from data.loading import Images, open_images, read_shape
 from retrain.journal import RetrainJournal
 from retrain.training import NetworkTraining
+from runtime.compilation import compile_in_place
 from runtime.context import Runtime, start
 from runtime.scripts import run
 from runtime.seeds import make_generator
@@ -36,7 +37,8 @@ def main() -> None:
         selection = open_selection(config)
         network = build_network(config, runtime, selection)
         images = open_images(config, selection.space.resolution, runtime)
-        loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
+        images_per_step = config.train.batch_size * config.train.accumulation
+        loader = images.training(images_per_step, steps_per_epoch=config.train.steps_per_epoch)
         training = NetworkTraining(
             config.train,
             config.data.augment,
@@ -72,7 +74,10 @@ def build_network(config: Config, runtime: Runtime, selection: Selection) -> nn.
     else:
         network = selection.space.build_network(selection.architecture, make_generator(config.seed, "network"))
     network.set_regularization(config.train.dropout, config.train.drop_path)
-    return network.to(runtime.device, memory_format=runtime.memory_format)
+    network.to(runtime.device, memory_format=runtime.memory_format)
+    if config.runtime.compile:
+        compile_in_place(network, runtime.device)
+    return network
 
 
 def evaluate_held_out(config: Config, runtime: Runtime, images: Images, training: NetworkTraining) -> Evaluation | None:

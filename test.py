@@ -23,6 +23,7 @@ from configs.loading import parse_arguments
 from configs.schema import Config
 from data.loading import open_images, read_shape
 from runtime.checkpoint import load_file
+from runtime.compilation import compile_in_place
 from runtime.context import Runtime, start
 from runtime.environment import describe_command
 from runtime.files import write_json_atomic
@@ -41,14 +42,16 @@ def main() -> None:
             raise ConfigError("RESUME_PATH is empty: name the checkpoint to test, or the run folder of retrain.py")
         path = find_weights(config.resume_path)
         state = load_file(path)
-        weights = network_weights(state, path)
+        weights = network_weights(state, path, config.test.weights)
         selection = choose_selection(config, state)
         selection = selection.adapted(**read_shape(config.data, selection.space.resolution))
         network = selection.space.build_network(selection.architecture)
-        load_weights(network, weights, path)
+        load_weights(network, weights.tensors, path)
         images = open_images(config, selection.space.resolution, runtime)
         runtime.describe(config)
         network.to(runtime.device, memory_format=runtime.memory_format)
+        if config.runtime.compile:
+            compile_in_place(network, runtime.device)
 
         batch_size = config.train.evaluation_batch_size
         loader = images.evaluation("test", batch_size)
@@ -57,7 +60,7 @@ def main() -> None:
         with runtime.precision.autocast():
             evaluation = evaluate(network, shown, runtime.world)
         seconds = time.monotonic() - started
-        report(config, runtime, selection, evaluation, seconds)
+        report(config, runtime, selection, weights.kind, evaluation, seconds)
 
 
 def choose_selection(config: Config, state: Mapping[str, Any]) -> Selection:
@@ -77,13 +80,16 @@ def choose_selection(config: Config, state: Mapping[str, Any]) -> Selection:
     return stored
 
 
-def report(config: Config, runtime: Runtime, selection: Selection, evaluation: Evaluation, seconds: float) -> None:
+def report(
+    config: Config, runtime: Runtime, selection: Selection, weights: str, evaluation: Evaluation, seconds: float
+) -> None:
     """The figures in words and in SAVE_PATH/result.json."""
     cost = selection.space.cost(selection.architecture)
     rate = evaluation.images / seconds
     result = {
         "selection": selection.name,
         "checkpoint": config.resume_path,
+        "weights": weights,
         "resolution": selection.space.resolution,
         "macs": cost.macs,
         "params": cost.params,
@@ -95,8 +101,8 @@ def report(config: Config, runtime: Runtime, selection: Selection, evaluation: E
         write_json_atomic(runtime.folder / "result.json", result)
     runtime.log(f"{selection.name}: {cost.macs / 1e6:.2f} M MACs, {cost.params:,} parameters")
     runtime.log(
-        f"test: top-1 {evaluation.top1:.2f} %, top-5 {evaluation.top5:.2f} %, loss {evaluation.loss:.4f}, "
-        f"{evaluation.images} images, {rate:.0f} images/s"
+        f"test ({weights} weights): top-1 {evaluation.top1:.2f} %, top-5 {evaluation.top5:.2f} %, "
+        f"loss {evaluation.loss:.4f}, {evaluation.images} images, {rate:.0f} images/s"
     )
 
 

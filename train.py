@@ -26,20 +26,21 @@ from runtime.seeds import make_generator
 from search.journal import SearchJournal
 from search.objective import SupernetObjective
 from search.pickers import build_picker, check_picker, score_all
+from search.prior import OperationPrior
 from search.strategies import build_strategy
 from search.training import SupernetTraining
 from supernet.catalog import build_space
 from supernet.cost import format_millions, macs_from_millions
 from supernet.networks.path_supernet import PathSupernet
 from supernet.spaces.mbconv import MBConvSpace
-from supernet.window import FlopsWindow
+from supernet.window_resolutions import SearchWindow
 
 
 def main() -> None:
     """Train, then pick."""
     config = parse_arguments("train", sys.argv[1:])
     with start(config, "train") as runtime:
-        space, window = open_space(config, runtime)
+        space, window, prior = open_space(config, runtime)
         images = open_images(config, space.resolution, runtime)
         loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
 
@@ -51,15 +52,16 @@ def main() -> None:
             config.search, supernet, board_objective, config.train.label_smoothing, config.seed, runtime.world
         )
         training = SupernetTraining(config.train, supernet, strategy, runtime.precision, runtime.world, config.seed)
-        journal = SearchJournal(config, runtime, space, training, loader.steps)
+        journal = SearchJournal(config, runtime, space, training, prior, loader.steps)
         resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):
-            paths = window.sample(make_generator(config.seed, "paths", epoch), loader.steps)
+            paths = window.sample(make_generator(config.seed, "paths", epoch), loader.steps, prior.weights)
             for position, (pixels, labels) in journal.walk(loader, epoch, resumed):
                 loss = training.step(pixels, labels, paths, position)
                 journal.after_step(position, loss, paths)
             strategy.end_epoch()
+            prior.follow(strategy.prioritized)
             journal.after_epoch(epoch)
 
         objective = measure(config.picker.recalibration_images, config.picker.images)
@@ -72,15 +74,22 @@ def main() -> None:
         journal.write_pick(window, picker)
 
 
-def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, FlopsWindow]:
-    """The search space, fitted to the data set, and its architectures between FLOPS_MINIMUM and FLOPS_MAXIMUM."""
+def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, SearchWindow, OperationPrior]:
+    """The search space, fitted to the data set, its architectures in the FLOPs window, and what training prefers."""
     space = build_space(config.supernet.space)
     space = space.adapted(**read_shape(config.data, space.resolution))
-    window = space.window(macs_from_millions(config.flops_minimum), macs_from_millions(config.flops_maximum))
+    window = space.window_of(
+        macs_from_millions(config.flops_minimum), macs_from_millions(config.flops_maximum), config.supernet.resolutions
+    )
+    space = space.at_resolution(max(window.resolutions))
+    prior = OperationPrior(config.search, space)
+    window.sample(make_generator(config.seed, "prior"), 1, prior.weights)  # refuses a prior that leaves none
     bounds = f"[{format_millions(window.minimum)}, {format_millions(window.maximum)}] million MACs"
-    runtime.log(f"{window.count:,} of {space.count:,} architectures of {space.name} lie in {bounds}")
+    sizes = ", ".join(map(str, window.resolutions))
+    population = space.count * len(window.resolutions)
+    runtime.log(f"{window.count:,} of {population:,} architectures of {space.name} at {sizes} pixels lie in {bounds}")
     check_picker(config.picker, window, config.search.strategy)
-    return space, window
+    return space, window, prior
 
 
 def build_objective(

@@ -69,7 +69,8 @@ def format_help(job: str, width: int = 100) -> str:
     usage = f"""\
 usage: {job}.py [--cfg FILE] [KEY.SUB=VALUE ...]
 
-  --cfg FILE          YAML file of upper-case keys; without it configs/{job}.yaml
+  --cfg FILE          YAML file of upper-case keys; without it configs/{job}.yaml.
+                      Its key BASE names another file, relative to it, whose values it changes
   KEY.SUB=VALUE       overrides one key; the value is YAML: TRAIN.LR=1e-4  INPUT_ARCH=[[0],[3,3]]
   --print-config      print the merged configuration as YAML and exit
   --help              print this text and exit

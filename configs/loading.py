@@ -17,6 +17,7 @@ from configs.keys import children, format_help, known_keys, known_sections, near
 from configs.schema import Config
 
 RECIPES = Path(__file__).resolve().parent
+BASE = "BASE"
 
 
 def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
@@ -44,6 +45,8 @@ def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
     if len(files) > 1:
         raise ConfigError(f"--cfg is given {len(files)} times ({', '.join(map(str, files))}); merge them into one file")
     config = load_config(files[0], options.overrides)
+    if job == "train":
+        _refuse_for_search(config)
     if options.print_config:
         _print_and_exit(dump_config(config))
     return config
@@ -52,11 +55,13 @@ def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
 def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
     """The schema's defaults, changed by a YAML file (None: no file), then by `KEY.SUB=VALUE` overrides.
 
+    The file's key BASE names another file, relative to its own folder, whose values it changes.
+
     Raises:
         ConfigError: every problem at once, one a line.
     """
     problems: list[str] = []
-    entries = read_file(_existing(Path(path)), problems) if path is not None else {}
+    entries = _read_recipe(_existing(Path(path)), problems) if path is not None else {}
     entries |= read_overrides(overrides, problems)
     known = {key: entry for key, entry in entries.items() if key in known_keys()}
     problems += [problem for key, entry in entries.items() if (problem := _explain_stranger(key, entry))]
@@ -69,9 +74,39 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     return config
 
 
+def _read_recipe(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> dict[str, Entry]:
+    """Entries of a file over those of its BASE, over those of that one's; `above` are the files that led here."""
+    entries = read_file(path, problems)
+    if (entry := entries.pop(BASE, None)) is None:
+        return entries
+    base = _shorten((path.parent / str(entry.value)).resolve())
+    if not os.path.isfile(base):
+        raise ConfigError(
+            f"{BASE}: {entry.value!r} ({entry.origin}) is not there; name a file, relative to {path.parent}"
+        )
+    above = (*above, path)
+    if any(base.samefile(file) for file in above):
+        raise ConfigError(f"{BASE} comes back to where it began: {' -> '.join(map(str, (*above, base)))}; remove one")
+    return _read_recipe(base, problems, above) | entries
+
+
 def dump_config(config: Config) -> str:
     """YAML text with upper-case keys that `load_config` reads back to an equal configuration."""
     return format_document(config.model_dump(by_alias=True))
+
+
+def _refuse_for_search(config: Config) -> None:
+    """Keys that train.py would otherwise leave aside without a word, though a user counts on them."""
+    if config.train.accumulation > 1:
+        raise ConfigError(
+            f"TRAIN.ACCUMULATION={config.train.accumulation} is for retrain.py: a search takes one step for each batch "
+            "of each path; set it to 1, and raise TRAIN.BATCH_SIZE or the number of processes"
+        )
+    if config.runtime.compile:
+        raise ConfigError(
+            "RUNTIME.COMPILE is for retrain.py and test.py: a search runs another path at each step, and would compile "
+            "each of them anew; set it to false"
+        )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -118,6 +153,8 @@ def _explain_stranger(path: str, entry: Entry) -> str | None:
         return None
     if path in known_sections():
         return f"{path}: {entry.value!r} ({entry.origin}) is not a section; it has the keys {', '.join(children(path))}"
+    if path == BASE:
+        return f"{path} belongs into a file, which --cfg names ({entry.origin})"
     guess = nearest(path)
     return f"{path}: unknown key ({entry.origin})" + (f"; did you mean {guess}?" if guess else "; see --help")
 

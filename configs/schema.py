@@ -6,6 +6,7 @@ Attributes are lower case in Python (`config.search.board.size`) and upper case 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -55,6 +56,9 @@ class Augment(Section):
     color_jitter: NonNegative = Field(0.4, description="brightness, contrast and saturation jitter (image folders)")
     policy: str = Field("", description="timm's auto-augment policy, such as rand-m9-mstd0.5 (image folders); '': none")
     erasing: Probability = Field(0.0, description="probability of random erasing")
+    erasing_mode: Literal["const", "pixel"] = Field(
+        "const", description="an erased box becomes the mean colour, or normal noise in each pixel and channel (Cream)"
+    )
     mixup: NonNegative = Field(0.0, description="mixup alpha; 0: off")
     cutmix: NonNegative = Field(0.0, description="cutmix alpha; 0: off")
 
@@ -99,7 +103,10 @@ class Train(Section):
 
     epochs: Positive = Field(120, description="passes over the train split")
     steps_per_epoch: Positive | None = Field(None, description="stop each epoch after this many steps; null: all")
-    batch_size: Positive = Field(128, description="images in a step on each process")
+    batch_size: Positive = Field(128, description="images of a step, or of each of its micro-batches, on each process")
+    accumulation: Positive = Field(
+        1, description="micro-batches of BATCH_SIZE images whose mean gradient makes one step (retrain.py)"
+    )
     evaluation_batch_size: Positive = Field(256, description="images in an evaluation batch on each process")
     optimizer: Literal["sgd", "rmsproptf", "adamw"] = Field(
         "sgd", description="sgd is Nesterov's; all from timm or torch"
@@ -136,6 +143,18 @@ class Supernet(Section):
         description="superkernel: the largest kernel and expansion hold the smaller (Single-Path NAS); "
         "separate: each operation has its own weights (Cream)",
     )
+    resolutions: tuple[Annotated[int, Field(ge=8, le=8192)], ...] | None = Field(
+        None,
+        description="image sizes in pixels that the search chooses from, beside the architecture; null: one, "
+        "DATA.IMAGE_SIZE or the space's. Images are loaded at the largest that can be used",
+    )
+
+    @field_validator("resolutions")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("list at least one image size, and each only once")
+        return value
 
 
 class Board(Section):
@@ -165,9 +184,39 @@ class Search(Section):
     strategy: Literal["uniform", "prioritized"] = Field(
         "prioritized", description="uniform: one path a step; prioritized: Cream's distillation from a board of paths"
     )
+    prior: Literal["even", "pre_prob", "teacher"] = Field(
+        "even",
+        description="how training paths choose operations, always inside the window: even: uniform over its "
+        "architectures; pre_prob: in proportion to SEARCH.PRE_PROB; teacher: to the board's histogram",
+    )
+    pre_prob: tuple[NonNegative, ...] = Field(
+        (0.05, 0.2, 0.05, 0.5, 0.05, 0.15),
+        description="pre_prob: share of each operation index (Cream's: (3,4) (3,6) (5,4) (5,6) (7,4) (7,6))",
+    )
     distillation_epoch: Count = Field(20, description="first epoch (from 0) in which board paths teach")
+    teacher: Literal["meta", "top1"] = Field(
+        "meta",
+        description="which board path teaches a path: meta: the matching network chooses, and how strongly; "
+        "top1: the best other than itself, at half strength",
+    )
     board: Board = Field(default_factory=Board, description="the board of prioritized paths")
     matching: Matching = Field(default_factory=Matching, description="the meta matching network")
+
+    @field_validator("pre_prob")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not math.isclose(sum(value), 1.0, abs_tol=1e-3):
+            raise ValueError(f"the shares add up to {sum(value):g}; they must add up to 1")
+        return value
+
+    @model_validator(mode="after")
+    def _check_prior(self) -> Search:
+        if self.prior == "teacher" and self.strategy != "prioritized":
+            raise ValueError(
+                f"SEARCH.PRIOR teacher follows the board, which SEARCH.STRATEGY {self.strategy} does not keep: use "
+                "prioritized, or another prior"
+            )
+        return self
 
 
 class Picker(Section):
@@ -185,12 +234,21 @@ class Picker(Section):
     keep: Positive = Field(10, description="ranked architectures written to pick.json")
 
 
+class Test(Section):
+    """What test.py reads from a file of weights."""
+
+    weights: Literal["auto", "ema", "plain"] = Field(
+        "auto", description="ema: the averaged weights, plain: the others; auto: averaged ones where the file has some"
+    )
+
+
 class Runtime(Section):
     """Device, precision, logging and checkpoints."""
 
     device: Literal["auto", "cpu", "cuda", "npu"] = Field("auto", description="auto: the accelerator, else the cpu")
     precision: Literal["O0", "O1"] = Field("O0", description="O0: fp32; O1: autocast with a scaled loss")
     dtype: Literal["float16", "bfloat16"] = Field("bfloat16", description="half precision type of O1")
+    compile: bool = Field(False, description="torch.compile of the network (retrain.py, test.py)")
     channels_last: bool = Field(True, description="channels-last memory format where the device has it (cpu, cuda)")
     threads: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="cpu threads of each process; 0: cores divided by the processes of the machine"
@@ -231,6 +289,7 @@ class Config(Section):
     train: Train = Field(default_factory=Train, description="training of weights")
     search: Search = Field(default_factory=Search, description="supernet strategy")
     picker: Picker = Field(default_factory=Picker, description="choice of the winners")
+    test: Test = Field(default_factory=Test, description="choice of the weights to test")
     runtime: Runtime = Field(default_factory=Runtime, description="device, precision, checkpoints")
 
     @model_validator(mode="after")
@@ -241,6 +300,15 @@ class Config(Section):
             raise ValueError(
                 f"SEARCH.MATCHING.SLICE {kept} is above {pool}, the smaller of SEARCH.BOARD.RECALIBRATION_IMAGES and "
                 "TRAIN.EVALUATION_BATCH_SIZE; lower it, or raise them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_resolutions(self) -> Config:
+        if self.supernet.resolutions is not None and self.data.image_size is not None:
+            raise ValueError(
+                f"DATA.IMAGE_SIZE {self.data.image_size} and SUPERNET.RESOLUTIONS {list(self.supernet.resolutions)} "
+                "both name image sizes: remove one of the two"
             )
         return self
 

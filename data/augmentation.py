@@ -61,8 +61,19 @@ class BatchAugmentation:
             pixels = padded_crop(pixels, self._config.crop_padding, flipped, top, left)
         images = self._normalize(pixels)
         if self._config.erasing:
-            images.masked_fill_(_erased(images, erase < self._config.erasing, *erasing), 0.0)
+            self._erase(images, erase < self._config.erasing, *erasing)
         return images
+
+    def _erase(self, images: torch.Tensor, chosen: torch.Tensor, *draws: torch.Tensor) -> None:
+        """Random erasing of the images `chosen` (B,), in place."""
+        erased = _erased(images, chosen, *draws)
+        if self._config.erasing_mode == "const":
+            images.masked_fill_(erased, 0.0)
+            return
+        # to tell which images are chosen would make the host wait for an accelerator, which is fast enough for all
+        rows = chosen.nonzero()[:, 0] if images.is_cpu else torch.arange(len(images), device=images.device)
+        noise = _noise(images[rows], *(draw[rows] for draw in draws))
+        images[rows] = torch.where(erased[rows], noise, images[rows])
 
     def _resized_crop(self, pixels: torch.Tensor, flipped: torch.Tensor, *draws: torch.Tensor) -> torch.Tensor:
         """Inception's random resized crop, https://arxiv.org/abs/1409.4842, as one affine sampling."""
@@ -119,6 +130,29 @@ def _erased(images: torch.Tensor, chosen: torch.Tensor, *draws: torch.Tensor) ->
     rows = _inside(top, height, images.shape[2])
     columns = _inside(left, width, images.shape[3])
     return (chosen[:, None, None] & rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def _noise(images: torch.Tensor, *draws: torch.Tensor) -> torch.Tensor:
+    """Normal noise like images (B, C, H, W), each image's a function of its own draws (B,) alone.
+
+    A hash of (draws, place in the image) takes the place of a generator, whose numbers would depend on the other images
+    of the batch; its 23 upper bits are the quantile.
+    """
+    key = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    for draw in draws:
+        key = _hash(key + (draw * 2**24).long())
+    _, channels, height, width = images.shape
+    place = torch.arange(height * width * channels, device=images.device).view(height, width, channels)
+    quantile = ((_hash(key[:, None, None, None] ^ _hash(place)) >> 9) + 0.5) / 2**22 - 1
+    return (quantile.erfinv() * math.sqrt(2)).permute(0, 3, 1, 2)
+
+
+def _hash(numbers: torch.Tensor) -> torch.Tensor:
+    """Non-negative int64 -> 32 well-mixed bits of each one's lower 32 (https://github.com/skeeto/hash-prospector)."""
+    bits = numbers & 0xFFFFFFFF
+    for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
+        bits = ((bits ^ (bits >> shift)) * factor) & 0xFFFFFFFF
+    return bits ^ (bits >> 15)
 
 
 def _inside(start: torch.Tensor, share: torch.Tensor, size: int) -> torch.Tensor:

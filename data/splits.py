@@ -65,7 +65,8 @@ class GlobalOrder:
         if self.count < self.global_batch:
             raise DataError(
                 f"{self.count} training images are fewer than one global batch of {self.global_batch} "
-                f"({self.batch_size} on each of {self.world_size} processes); lower TRAIN.BATCH_SIZE"
+                f"({self.batch_size} on each of {self.world_size} processes); lower TRAIN.BATCH_SIZE "
+                "(or TRAIN.ACCUMULATION)"
             )
 
     @property

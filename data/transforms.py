@@ -48,6 +48,7 @@ def training_transform(geometry: Geometry, augment: Augment, color_jitter: float
         mean=tuple(geometry.mean),
         std=tuple(geometry.std),
         re_prob=augment.erasing,
+        re_mode=augment.erasing_mode,
         separate=True,
     )
     if augment.scale is None:

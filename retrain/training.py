@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from configs.errors import ConfigError
 from configs.schema import Augment, Train
 from runtime.compatibility import import_torchvision
 from runtime.guard import GuardedStep
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 
 class NetworkTraining:
-    """A network, its optimizer and its averaged weights: everything that a step changes and a checkpoint keeps."""
+    """A network, its optimizer and its averaged weights: everything that a step changes and a checkpoint keeps.
+
+    Raises:
+        ConfigError: mixup or cutmix of an odd number of images.
+    """
 
     def __init__(
         self,
@@ -49,7 +55,7 @@ class NetworkTraining:
         self._weights = {"state_dict": (network, self.guard.statistics)}
         if self.averaged:
             self._weights["state_dict_ema"] = (self.averaged.module, RunningStatistics(self.averaged.module))
-        self.mixup = _mix(augment, config.label_smoothing, classes) if augment.mixup or augment.cutmix else None
+        self.mixup = _mix(augment, config, classes) if augment.mixup or augment.cutmix else None
 
     @property
     def best_network(self) -> nn.Module:
@@ -57,22 +63,22 @@ class NetworkTraining:
         return self.averaged.module if self.averaged else self.network
 
     def step(self, images: Tensor, labels: Tensor, position: Position) -> Tensor:
-        """One step; the loss, not synchronised with the host."""
+        """One step on TRAIN.ACCUMULATION equal micro-batches of these images; the loss, left on the device."""
         if not self.network.training:  # evaluation left it so; setting the mode walks all modules
             self.network.train()
         seed_libraries(self.seed, "step", position.total, self.world.rank)
         set_learning_rate(self.optimizer, learning_rate(self.config, position.total, position.steps_per_epoch))
-        loss = self.guard(lambda: self._loss(images, labels))
+        if self.mixup:
+            images, labels = self.mixup(images, labels)
+        parts = zip(images.chunk(self.config.accumulation), labels.chunk(self.config.accumulation))
+        loss = self.guard(*(partial(self._loss, *part) for part in parts))
         if self.averaged:
             self.averaged.update(self.network, step=position.total)
         return loss
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        if self.mixup:
-            images, labels = self.mixup(images, labels)  # label smoothing is in the mixed labels
-            return functional.cross_entropy(self.network(images).float(), labels)
-        logits = self.network(images).float()
-        return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        smoothing = 0.0 if self.mixup else self.config.label_smoothing  # mixed labels are smooth already
+        return functional.cross_entropy(self.network(images).float(), labels, label_smoothing=smoothing)
 
     def synchronize(self) -> None:
         """Average batch-norm statistics over the ranks; called by all of them before evaluating."""
@@ -110,8 +116,13 @@ def _average_weights(network: nn.Module, decay: float) -> ModelEmaV3:
     return ModelEmaV3(network, decay=decay, use_warmup=True)
 
 
-def _mix(augment: Augment, label_smoothing: float, classes: int) -> Mixup:
+def _mix(augment: Augment, config: Train, classes: int) -> Mixup:
+    if config.batch_size * config.accumulation % 2:
+        raise ConfigError(
+            f"DATA.AUGMENT.MIXUP and CUTMIX mix pairs of images, and TRAIN.BATCH_SIZE={config.batch_size} x "
+            f"TRAIN.ACCUMULATION={config.accumulation} is odd; make one of them even"
+        )
     import_torchvision()  # slow; timm needs it
     from timm.data import Mixup
 
-    return Mixup(augment.mixup, augment.cutmix, label_smoothing=label_smoothing, num_classes=classes)
+    return Mixup(augment.mixup, augment.cutmix, label_smoothing=config.label_smoothing, num_classes=classes)

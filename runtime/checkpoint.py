@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ SUFFIX = ".pth.tar"
 BEST = f"best{SUFFIX}"
 _ZIP = b"PK\x03\x04"
 _PLAIN = (bool, int, float, str, bytes)
+# what trainers of others store their settings in, beside the weights, is read as plain mappings
+_SETTINGS: list[Any] = [(OrderedDict, name) for name in ("argparse.Namespace", "yacs.config.CfgNode")]
 _STEP = re.compile(r"(\d+)\.pth\.tar$")
 
 
@@ -45,7 +48,8 @@ def load_file(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint file {path}")
     try:
         _check_records(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_SETTINGS):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file fails anywhere in torch's reader
         raise CheckpointError(f"{path} cannot be loaded: {_explain(error)}") from error
     if not isinstance(state, dict):

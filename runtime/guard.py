@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,18 +33,29 @@ class GuardedStep:
         self.statistics = RunningStatistics(module)
         self._faults: list[Tensor] = []
 
-    def __call__(self, compute_loss: Callable[[], Tensor]) -> Tensor:
-        """One step; the loss, not synchronised with the host."""
+    def __call__(self, *computations: Callable[[], Tensor]) -> Tensor:
+        """One step by the mean of the losses that are computed one after another; that mean, left on the device.
+
+        Each graph is freed before the next loss is computed, so that a step needs the memory of one micro-batch.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         before = self.statistics.flat.clone()
-        with self.precision.autocast():
-            loss = compute_loss()
-        self.precision.backward(loss)
+        loss = self._accumulate(computations)
         average_gradients(self.parameters, self.world)
         taken = self.precision.step(self.optimizer, self.clip_norm)
         self.statistics.flat.copy_(torch.where(taken, self.statistics.flat, before))
-        self._faults.append(self._is_fault(loss.detach(), taken))
-        return loss.detach()
+        self._faults.append(self._is_fault(loss, taken))
+        return loss
+
+    def _accumulate(self, computations: Sequence[Callable[[], Tensor]]) -> Tensor:
+        """Leave the gradient of the mean loss on the parameters; the mean."""
+        losses = []
+        for compute_loss in computations:
+            with self.precision.autocast():
+                loss = compute_loss()
+            self.precision.backward(loss, 1 / len(computations))
+            losses.append(loss.detach())
+        return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
     def _is_fault(self, loss: Tensor, taken: Tensor) -> Tensor:
         """A step that was not taken; with a loss scale, that may only have been the search for the right scale."""

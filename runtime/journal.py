@@ -67,7 +67,7 @@ class Journal:
 
     def __init__(self, config: Config, runtime: Runtime, steps_per_epoch: int, identity: Mapping[str, Any]) -> None:
         self.runtime, self.settings, self.config = runtime, config.runtime, config
-        self.images_per_step = config.train.batch_size * runtime.world.size
+        self.images_per_step = config.train.batch_size * config.train.accumulation * runtime.world.size
         self.steps_per_epoch, self.epochs = steps_per_epoch, config.train.epochs
         self.identity = {
             **identity,

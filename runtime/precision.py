@@ -39,10 +39,10 @@ class Precision:
     def _scale(self, loss: Tensor) -> Tensor:
         return self._scaler.scale(loss) if self._scaler else loss
 
-    def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss, scaled until `step`; all are NaN where the loss is not finite."""
+    def backward(self, loss: Tensor, weight: float = 1.0) -> None:
+        """Add `weight` times the loss's gradients, scaled until `step`; all are NaN where the loss is not finite."""
         scaled = self._scale(loss)
-        scaled.backward(torch.where(loss.detach().isfinite(), 1.0, torch.nan).to(scaled.dtype))
+        scaled.backward(torch.where(loss.detach().isfinite(), weight, torch.nan).to(scaled.dtype))
 
     def step(self, optimizer: Optimizer, clip_norm: float = 0.0) -> Tensor:
         """Unscale, clip to a total norm (0: no clipping) and step; unless a gradient is not finite: then nothing moves.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from configs.schema import Board
@@ -29,11 +30,18 @@ class BoardEntry:
 
 
 class PrioritizedBoard:
-    """The best paths seen in training (Peng et al. 2020, sec. 3.2): at most `size`, no path twice, best first."""
+    """The best paths seen in training (Peng et al. 2020, sec. 3.2): at most `size`, no path twice, best first.
+
+    Attributes:
+        entries: best first; changed by `replace` alone.
+        images: (entries x slice, C, H, W), those of all entries in their order.
+        features: (entries, slice, classes), likewise.
+    """
 
     def __init__(self, config: Board) -> None:
         self.size, self.gap = config.size, config.gap
         self.entries: list[BoardEntry] = []
+        self.images = self.features = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -58,6 +66,13 @@ class PrioritizedBoard:
     def replace(self, entries: Sequence[BoardEntry]) -> None:
         """Set all entries, as after measuring them again."""
         self.entries = sorted(entries, key=lambda entry: entry.scored.order)
+        if entries:
+            self.images = torch.cat([entry.images for entry in self.entries])
+            self.features = torch.stack([entry.features for entry in self.entries])
+
+    def candidates(self, student: Architecture) -> list[int]:
+        """The entries that may teach a path, best first: all but the path itself."""
+        return [number for number, entry in enumerate(self.entries) if entry.scored.architecture != student]
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Entries as plain values and tensors."""

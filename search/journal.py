@@ -12,29 +12,38 @@ from runtime.context import Runtime
 from runtime.environment import describe_command
 from runtime.journal import Journal, Position
 from search.pickers import Picker
+from search.prior import OperationPrior
 from search.scores import ranked
 from search.training import SupernetTraining, operation_frequencies
 from supernet.architecture import Architecture
 from supernet.pick import Pick, PickedArchitecture
 from supernet.spaces.mbconv import MBConvSpace
-from supernet.window import FlopsWindow
+from supernet.window_resolutions import SearchWindow
 
 
 class SearchJournal(Journal):
     """The journal of train.py. The whole state of a search lies in its training and in its picker's scores."""
 
     def __init__(
-        self, config: Config, runtime: Runtime, space: MBConvSpace, training: SupernetTraining, steps_per_epoch: int
+        self,
+        config: Config,
+        runtime: Runtime,
+        space: MBConvSpace,
+        training: SupernetTraining,
+        prior: OperationPrior,
+        steps_per_epoch: int,
     ) -> None:
         identity = {
             "job": "search",
             "encoding": config.supernet.encoding,
             "strategy": config.search.strategy,
             "window": [config.flops_minimum, config.flops_maximum],  # board and scores stay inside it
+            "resolutions": config.supernet.resolutions and list(config.supernet.resolutions),
+            "prior": list(config.search.pre_prob) if config.search.prior == "pre_prob" else config.search.prior,
             "description": space.description.model_dump(mode="json"),
         }
         super().__init__(config, runtime, steps_per_epoch, identity)
-        self.space, self.training = space, training
+        self.space, self.training, self.prior = space, training, prior
         self.picker_state: dict[str, Any] = {"scores": []}
 
     def resume(self) -> Position:
@@ -43,6 +52,7 @@ class SearchJournal(Journal):
         if state is None:
             return Position(0, 0, self.steps_per_epoch)
         self.training.load_state_dict(state)
+        self.prior.load_state_dict(state["prior_shares"])
         self.picker_state = state["picker"]
         return Position(state["epoch"], state["step"], self.steps_per_epoch)
 
@@ -80,9 +90,10 @@ class SearchJournal(Journal):
         self._save(finished, evaluated)
 
     def _save(self, position: Position, evaluated: int = 0) -> None:
-        self.save({**self.training.state_dict(), "picker": self.picker_state}, position, evaluated)
+        state = {**self.training.state_dict(), "prior_shares": self.prior.state_dict(), "picker": self.picker_state}
+        self.save(state, position, evaluated)
 
-    def write_pick(self, window: FlopsWindow, picker: Picker) -> None:
+    def write_pick(self, window: SearchWindow, picker: Picker) -> None:
         """SAVE_PATH/pick.json, and the ranking in words."""
         ranking = ranked(picker.scores)[: self.config.picker.keep]
         facts = {

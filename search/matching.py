@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from runtime.optimization import average_tensors
 from runtime.world import World
-from search.board import BoardEntry
+from search.board import PrioritizedBoard
 from supernet.architecture import Architecture
 from supernet.networks.path_supernet import PathSupernet, frozen_statistics
 
@@ -40,28 +40,36 @@ class MatchingNetwork(nn.Module):
         return self.linear(differences.flatten(1)).squeeze(1)
 
     def choose(
-        self, supernet: PathSupernet, student: Architecture, entries: Sequence[BoardEntry], world: World
+        self, supernet: PathSupernet, student: Architecture, board: PrioritizedBoard, world: World
     ) -> Teacher | None:
         """The entry with the largest weight and rho = sigmoid of that weight; None if only the student is on the board.
 
-        Weights are averaged over the ranks, so that all choose alike.
+        All entries are scored by one forward pass of the student over all their images. Weights are averaged over the
+        ranks, so that all choose alike. The host waits for them: they decide what runs next.
         """
-        images = torch.cat([entry.images for entry in entries])
-        features = torch.stack([entry.features for entry in entries])
-        weights = self(path_softmax(supernet, images, student).view_as(features) - features)
-        ranking = world.mean(weights.detach().clone())
-        others = [number for number, entry in enumerate(entries) if entry.scored.architecture != student]
-        if not others:
+        candidates = board.candidates(student)
+        if not candidates:
             return None
-        best = max(others, key=ranking.tolist().__getitem__)
-        return Teacher(entries[best].scored.architecture, torch.sigmoid(weights[best]))
+        softmax = path_softmax(supernet, board.images, student)
+        weights = self(softmax.view_as(board.features) - board.features)
+        ranking = world.mean(weights.detach().clone()).tolist()
+        best = max(candidates, key=ranking.__getitem__)
+        return Teacher(board.entries[best].scored.architecture, torch.sigmoid(weights[best]))
 
 
 @torch.no_grad()
 def path_softmax(supernet: PathSupernet, images: Tensor, architecture: Architecture) -> Tensor:
     """Softmax of a path in training mode, without gradient and without moving batch-norm statistics: (B, classes)."""
     with frozen_statistics(supernet):
-        return supernet(images, architecture).float().softmax(1)
+        return supernet(_at_least_two(images), architecture)[: len(images)].float().softmax(1)
+
+
+def _at_least_two(values: Tensor) -> Tensor:
+    """A batch of one is doubled, which leaves its statistics as they are.
+
+    Batch norm in training refuses to compute those of a single value a channel.
+    """
+    return torch.cat([values, values]) if len(values) == 1 else values
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor) -> Tensor:
@@ -87,6 +95,7 @@ def matching_gradient(
         A scalar, equal on all ranks; gradient descent on rho lowers the held-out loss.
     """
     names, parameters = zip(*supernet.named_parameters())
+    train_images, images, labels = map(_at_least_two, (train_images, *held_out))
     target = path_softmax(supernet, train_images, teacher.architecture)
     with frozen_statistics(supernet):
         inner = distillation_loss(supernet(train_images, student).float(), target)
@@ -96,7 +105,6 @@ def matching_gradient(
             name: (p if g is None else p - step * g).detach().requires_grad_()
             for name, p, g in zip(names, parameters, first)
         }
-        images, labels = held_out
         outer = functional.cross_entropy(functional_call(supernet, ahead, (images, student)).float(), labels)
         second = _gradients(outer, list(ahead.values()), world)
     products = [torch.sum(a * b) for a, b in zip(first, second) if a is not None and b is not None]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from runtime.precision import Precision
 from runtime.world import World
 from search.scores import Scored
 from supernet.architecture import Architecture
+from supernet.blocks.layers import resize_images
 from supernet.evaluation import evaluate, recalibrate
 from supernet.networks.path_supernet import PathSupernet
 from supernet.spaces.mbconv import MBConvSpace
@@ -50,9 +53,16 @@ class SupernetObjective:
 
     def _accuracy(self, architecture: Architecture) -> float:
         network = self.space.extract(self.supernet, architecture)
+        network.to(memory_format=self._memory_format)  # type: ignore[call-overload]  # missing in torch's stubs
+        fit = partial(resize_images, resolution=architecture.resolution)
         with self.precision.autocast():
-            recalibrate(network, (images for images, _ in self.recalibration))
-            return evaluate(network, self.held_out, World()).top1
+            recalibrate(network, (fit(images) for images, _ in self.recalibration))
+            return evaluate(network, ((fit(images), labels) for images, labels in self.held_out), World()).top1
+
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        """The supernet's: filters that a superkernel puts together for a plain network lie in the other."""
+        return torch.channels_last if self.supernet.conv_stem.weight.stride(1) == 1 else torch.contiguous_format
 
     def _scored(self, architecture: Architecture, accuracy: float) -> Scored:
         cost = self.space.cost(architecture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -15,13 +15,25 @@ class Architecture:
     A stage's depth is the length of its tuple; a fixed stage is `(0,)`, so that Cream's published nested lists
     (`[[0], [3], [3, 3], …, [0]]`) are this value written down. The value knows nothing of costs or weights: ask its
     space. It is immutable, hashable and always an argument, never state in a module.
+
+    `resolution` is the image size in pixels where a search chooses that too, else None: the space's own.
     """
 
     space: str
     stages: tuple[tuple[int, ...], ...]
+    resolution: int | None = None
 
     def __str__(self) -> str:
-        return json.dumps(self.to_list(), separators=(",", ":"))
+        return json.dumps(self.to_list(), separators=(",", ":")) + self.suffix
+
+    @property
+    def suffix(self) -> str:
+        """`@160` at the end of a text form that names the resolution."""
+        return f"@{self.resolution}" if self.resolution else ""
+
+    def at(self, resolution: int | None) -> Architecture:
+        """The same architecture for images of another size (None: the space's own)."""
+        return self if resolution == self.resolution else replace(self, resolution=resolution)
 
     def to_list(self) -> list[list[int]]:
         """The nested list of Cream's INPUT_ARCH."""
@@ -29,9 +41,11 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return {"space": self.space, "stages": self.to_list()}
+        value = {"space": self.space, "stages": self.to_list()}
+        return {**value, "resolution": self.resolution} if self.resolution else value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Architecture:
         """Inverse of `to_json`."""
-        return cls(value["space"], tuple(tuple(int(index) for index in stage) for stage in value["stages"]))
+        stages = tuple(tuple(int(index) for index in stage) for stage in value["stages"])
+        return cls(value["space"], stages, value.get("resolution"))

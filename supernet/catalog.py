@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from configs.errors import ConfigError, SpaceError
+from runtime.console import logger
 from supernet.architecture import Architecture
 from supernet.pick import Pick
 from supernet.space import SearchSpace
@@ -102,7 +103,7 @@ def restore_space(description: Mapping[str, Any]) -> SearchSpace:
 def select(
     selection: int | str, input_arch: Sequence[Sequence[int]] | str | int | None = None, space: str = "cream"
 ) -> Selection:
-    """What MODEL_SELECTION, INPUT_ARCH and SUPERNET.SPACE select.
+    """What MODEL_SELECTION, INPUT_ARCH and SUPERNET.SPACE select; says so where INPUT_ARCH is a published list.
 
     Raises:
         ConfigError: an unknown selection (the known ones are listed), or INPUT_ARCH missing or not wanted.
@@ -110,7 +111,10 @@ def select(
     """
     name = ALIASES.get(str(selection), str(selection))
     if name == "-1":
-        return _select_input(input_arch, space)
+        chosen = _select_input(input_arch, space)
+        if note := compare_with_published(chosen):
+            logger.info(note)
+        return chosen
     if input_arch is not None:
         raise ConfigError(
             f"INPUT_ARCH is read only where MODEL_SELECTION is -1; it is {selection}: remove one of the two"
@@ -127,6 +131,29 @@ def select(
     raise ConfigError(f"MODEL_SELECTION {selection!r} is not known; the known ones are {', '.join(known)}")
 
 
+def compare_with_published(selection: Selection) -> str:
+    """One line where what INPUT_ARCH selects is a published list or network; "" where it is not.
+
+    A list honours each of its indices; the released builder did not in stages of one block (`ONE_BLOCK_DEFAULTS`).
+    """
+    space = selection.space
+    for name, published in PUBLISHED.items():
+        if published.space != space.name:
+            continue
+        released = _select_published(name)
+        fitted = released.adapted(channels=space.channels, classes=space.classes, resolution=space.resolution)
+        if fitted.space.description != space.description:
+            continue  # a space of the user's own under the same name
+        if selection.architecture == released.architecture:
+            return f"INPUT_ARCH is the network of MODEL_SELECTION={name}, published at {published.resolution} pixels"
+        if str(selection.architecture) == published.architecture:
+            return (
+                f"INPUT_ARCH is the published {name}'s list, and each of its indices is honoured; MODEL_SELECTION="
+                f"{name} builds the released network, whose one-block stages differ: {released.architecture}"
+            )
+    return ""
+
+
 def build_network(
     selection: int | str, num_classes: int | None = None, generator: torch.Generator | None = None
 ) -> PlainNetwork:
@@ -139,8 +166,7 @@ def build_network(
 
 def _select_published(name: str) -> Selection:
     published = PUBLISHED[name]
-    space = build_space(published.space)
-    space = space.adapted(channels=space.channels, classes=space.classes, resolution=published.resolution)
+    space = build_space(published.space).at_resolution(published.resolution)
     architecture = space.parse(published.architecture)
     if published.space == "cream":
         architecture = _as_released(architecture)
@@ -177,7 +203,15 @@ def _select_input(input_arch: Sequence[Sequence[int]] | str | int | None, space_
         architecture = space.parse(input_arch)
     except SpaceError as error:
         raise SpaceError(f"INPUT_ARCH, read as one of SUPERNET.SPACE={space_name}: {error}") from error
-    return Selection(space.text(architecture), space, architecture)
+    return _at_own_resolution(Selection(space.text(architecture), space, architecture))
+
+
+def _at_own_resolution(selection: Selection) -> Selection:
+    """The selection in its space at the resolution that the architecture names, if it names one."""
+    resolution = selection.architecture.resolution
+    if resolution is None:
+        return selection
+    return Selection(selection.name, selection.space.at_resolution(resolution), selection.architecture.at(None))
 
 
 def _select_picked(reference: str) -> Selection:
@@ -190,4 +224,4 @@ def _select_picked(reference: str) -> Selection:
             "write # and a number from 0 to one less, or nothing for the best"
         )
     architecture = pick.architectures[int(position or 0)].architecture
-    return Selection(pick.space.text(architecture), pick.space, architecture)
+    return _at_own_resolution(Selection(pick.space.text(architecture), pick.space, architecture))

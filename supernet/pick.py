@@ -15,7 +15,7 @@ from runtime.files import write_json_atomic
 from supernet.architecture import Architecture
 from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
-from supernet.window import FlopsWindow
+from supernet.window_resolutions import ResolutionsWindow, SearchWindow
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Pick:
     space: MBConvSpace
     architectures: tuple[PickedArchitecture, ...]
 
-    def write(self, path: Path, window: FlopsWindow, facts: Mapping[str, Any]) -> None:
+    def write(self, path: Path, window: SearchWindow, facts: Mapping[str, Any]) -> None:
         """Write pick.json; `facts` says how it came about (seed, strategy, picker, command, …)."""
         entries = [
-            {**asdict(entry), "architecture": entry.architecture.to_list(), "text": self.space.text(entry.architecture)}
+            {**asdict(entry), **_describe(entry.architecture), "text": self.space.text(entry.architecture)}
             for entry in self.architectures
         ]
         write_json_atomic(
@@ -46,7 +46,7 @@ class Pick:
             {
                 "space": self.space.name,
                 "resolution": self.space.resolution,
-                "window": {"minimum": window.minimum, "maximum": window.maximum, "count": window.count},
+                "window": _describe_window(window),
                 **facts,
                 "architectures": entries,
                 "description": self.space.description.model_dump(mode="json"),
@@ -70,6 +70,16 @@ class Pick:
             raise ConfigError(f"INPUT_ARCH: {path} is no whole pick.json of train.py ({_reason(error)})") from error
 
 
+def _describe(architecture: Architecture) -> dict[str, Any]:
+    chosen = {"resolution": architecture.resolution} if architecture.resolution else {}
+    return {"architecture": architecture.to_list(), **chosen}
+
+
+def _describe_window(window: SearchWindow) -> dict[str, Any]:
+    chosen = {"resolutions": list(window.resolutions)} if isinstance(window, ResolutionsWindow) else {}
+    return {"minimum": window.minimum, "maximum": window.maximum, "count": window.count, **chosen}
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return f"its space description is wrong in {error.error_count()} places"
@@ -79,5 +89,5 @@ def _reason(error: Exception) -> str:
 
 
 def _read_entry(space: MBConvSpace, entry: Mapping[str, Any]) -> PickedArchitecture:
-    architecture = space.parse(entry["architecture"])
+    architecture = space.validate(space.parse(entry["architecture"]).at(entry.get("resolution")))
     return PickedArchitecture(architecture, entry["accuracy"], entry["macs"], entry["params"])

@@ -38,6 +38,9 @@ class SearchSpace(Protocol):
     def adapted(self, *, channels: int, classes: int, resolution: int) -> SearchSpace:
         """The same space for a data set's channels and classes, at a resolution; costs follow."""
 
+    def at_resolution(self, resolution: int) -> SearchSpace:
+        """The same space for other images; costs follow."""
+
     def parse(self, text: Any) -> Any:
         """An architecture from its text form or nested list; SpaceError where it is none."""
 

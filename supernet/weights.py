@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -15,6 +15,8 @@ from supernet.catalog import Selection, restore_space
 
 if TYPE_CHECKING:
     from supernet.space import PlainNetwork
+
+LAYOUTS = {"ema": "state_dict_ema", "plain": "state_dict"}  # the first that a file has is what `auto` means
 
 
 def find_weights(path: str, key: str = "RESUME_PATH") -> Path:
@@ -35,23 +37,39 @@ def find_weights(path: str, key: str = "RESUME_PATH") -> Path:
     return found[0]
 
 
-def network_weights(state: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint: averaged ones first, under any of the published layouts, without `module.`.
+class NetworkWeights(NamedTuple):
+    """Weights of a plain network by their names, and whether they are averaged: `ema` or `plain`."""
+
+    kind: str
+    tensors: dict[str, Tensor]
+
+
+def network_weights(state: Mapping[str, Any], source: str | Path, wanted: str = "auto") -> NetworkWeights:
+    """The weights in a checkpoint, under any of the published layouts, without `module.`.
+
+    Args:
+        wanted: `ema` or `plain`; `auto`: averaged ones where there are some.
 
     Raises:
-        CheckpointError: it holds no weights, or those of a supernet.
+        CheckpointError: it holds no weights, none of the wanted kind, or those of a supernet.
     """
     if state.get("job") == "search":
         raise CheckpointError(
             f"{source} is a supernet of train.py, which holds many networks: train one of its pick.json with "
             "retrain.py (TRAIN.INHERIT starts from these weights), and test that"
         )
-    weights = state.get("state_dict_ema") or state.get("state_dict") or state
-    if not isinstance(weights, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
-    ):
+    named = {kind: value for kind, name in LAYOUTS.items() if isinstance(value := state.get(name), Mapping) and value}
+    held = named or {"plain": state}
+    kind = next(iter(held)) if wanted == "auto" else wanted
+    if kind not in held:
+        raise CheckpointError(
+            f"TEST.WEIGHTS={wanted}: {source} has no {LAYOUTS[kind]}, only "
+            f"{' and '.join(LAYOUTS[other] for other in named) or 'a bare mapping of weights'}; set TEST.WEIGHTS=auto"
+        )
+    weights = held[kind]
+    if not weights or not all(isinstance(key, str) and isinstance(one, Tensor) for key, one in weights.items()):
         raise CheckpointError(f"{source} holds no weights: a mapping of names to tensors, or one under state_dict")
-    return {key.removeprefix("module."): value for key, value in weights.items()}
+    return NetworkWeights(kind, {key.removeprefix("module."): value for key, value in weights.items()})
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
@@ -112,7 +130,8 @@ def inherit_network(path: str, selection: Selection) -> PlainNetwork:
     state = load_file(file)
     if state.get("job") != "search" or not {"description", "encoding", "state_dict"} <= state.keys():
         raise CheckpointError(f"TRAIN.INHERIT={path}: {file} is no checkpoint of a search (train.py)")
-    if state["description"] != (wanted := selection.space.description.model_dump(mode="json")):
+    wanted = selection.space.description.model_dump(mode="json")
+    if state["description"] != {**wanted, "resolution": state["description"]["resolution"]}:  # weights have none
         raise CheckpointError(
             f"TRAIN.INHERIT={path} is a supernet of {_describe_space(state['description'])}; {selection.name} is of "
             f"{_describe_space(wanted)}"

@@ -22,6 +22,7 @@ from supernet.cost import CostTable, format_millions
 from supernet.window_best import Scores, best_first
 from supernet.window_genes import freed, genes_of, mixed
 from supernet.window_marginals import Marginals, window_marginals
+from supernet.window_prior import Prior, PriorSampler
 from supernet.window_random import Shuffle, uniform_integers
 from supernet.window_sampler import WindowSampler
 from supernet.window_stage import StageChoices, StageSums
@@ -53,6 +54,11 @@ class FlopsWindow:
         self._choices = [StageChoices.from_costs(stage) for stage in table.stages]
         self._bounds = table.fixed.macs, minimum, maximum
         self._refuse_empty()
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """The one image size of all members, in pixels; they do not name it."""
+        return (self.table.resolution,)
 
     @staticmethod
     def feasible_range(table: CostTable) -> tuple[int, int]:
@@ -97,11 +103,23 @@ class FlopsWindow:
                 raise IndexError(f"architecture number {number} of {self._describe()}, which holds {table.count}")
         return self._architectures(table.unrank_many(numbers))
 
-    def sample(self, generator: torch.Generator, count: int) -> list[Architecture]:
+    def sample(self, generator: torch.Generator, count: int, prior: Prior | None = None) -> list[Architecture]:
         """`count` architectures, independent and exactly uniform over the window.
 
-        They depend on the generator's state and on `count` alone.
+        They depend on the generator's state, `count` and `prior` alone.
+
+        Args:
+            prior: `prior[stage][layer]` maps each operation to a weight; an architecture is then drawn in proportion
+                to the product of its blocks' weights.
+
+        Raises:
+            WindowError: the prior leaves no architecture of the window.
         """
+        if prior is not None:
+            preferred = PriorSampler(self._choices, *self._bounds, prior).sample(count, generator)
+            if len(preferred) < count:
+                raise WindowError(f"the prior over operations leaves no architecture of {self._describe()}")
+            return self._architectures(preferred)
         sampler = self._sampler
         if sampler is None:
             numbers = uniform_integers(self._table.count, count, generator)

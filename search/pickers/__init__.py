@@ -10,12 +10,12 @@ from search.pickers.evolution import EvolutionPicker
 from search.pickers.listing import board_picker, exhaustive_picker, random_picker
 from search.pickers.picker import Picker, PickerError, score_all
 from search.scores import Scored
-from supernet.window import FlopsWindow
+from supernet.window_resolutions import SearchWindow
 
 __all__ = ["Picker", "PickerError", "build_picker", "check_picker", "score_all"]
 
 
-def check_picker(config: PickerConfig, window: FlopsWindow, strategy: str) -> None:
+def check_picker(config: PickerConfig, window: SearchWindow, strategy: str) -> None:
     """Refuse before training what `build_picker` is bound to refuse after it.
 
     Raises:
@@ -28,7 +28,7 @@ def check_picker(config: PickerConfig, window: FlopsWindow, strategy: str) -> No
             board_picker([])
 
 
-def build_picker(config: PickerConfig, window: FlopsWindow, seed: int, prioritized: Sequence[Scored] = ()) -> Picker:
+def build_picker(config: PickerConfig, window: SearchWindow, seed: int, prioritized: Sequence[Scored] = ()) -> Picker:
     """The configured picker.
 
     Args:

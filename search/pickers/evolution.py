@@ -11,7 +11,7 @@ from runtime.seeds import make_generator
 from search.pickers.picker import ScoredHistory
 from search.scores import ranked
 from supernet.architecture import Architecture
-from supernet.window import FlopsWindow
+from supernet.window_resolutions import SearchWindow
 
 TRIES = 50  # draws for one new child before a fresh sample is taken instead
 
@@ -24,7 +24,7 @@ class EvolutionPicker(ScoredHistory):
     """
 
     def __init__(
-        self, config: Picker, window: FlopsWindow, seed: int, prioritized: Sequence[Architecture] = ()
+        self, config: Picker, window: SearchWindow, seed: int, prioritized: Sequence[Architecture] = ()
     ) -> None:
         super().__init__()
         self.config, self.window, self.seed = config, window, seed

@@ -9,7 +9,7 @@ import torch
 
 from search.pickers.picker import PickerError, ScoredHistory
 from supernet.architecture import Architecture
-from supernet.window import FlopsWindow
+from supernet.window_resolutions import SearchWindow
 
 BATCH = 64
 
@@ -41,7 +41,7 @@ def board_picker(prioritized: Sequence[Architecture]) -> ListingPicker:
     return ListingPicker(prioritized)
 
 
-def exhaustive_picker(window: FlopsWindow, evaluations: int) -> ListingPicker:
+def exhaustive_picker(window: SearchWindow, evaluations: int) -> ListingPicker:
     """Scores every architecture of the window.
 
     Raises:
@@ -55,7 +55,7 @@ def exhaustive_picker(window: FlopsWindow, evaluations: int) -> ListingPicker:
     return ListingPicker(list(window))
 
 
-def random_picker(window: FlopsWindow, evaluations: int, generator: torch.Generator) -> ListingPicker:
+def random_picker(window: SearchWindow, evaluations: int, generator: torch.Generator) -> ListingPicker:
     """Scores architectures drawn uniformly without repetition (all of them if the window holds no more)."""
     if window.count <= evaluations:
         return ListingPicker(list(window))

@@ -43,15 +43,20 @@ class PrioritizedStrategy:
         self.config, self.supernet, self.objective = config, supernet, objective
         self.label_smoothing, self.seed, self.world = label_smoothing, seed, world
         self.board = PrioritizedBoard(config.board)
-        classes = objective.space.classes
-        matching = MatchingNetwork(config.matching.slice, classes, make_generator(seed, "matching network"))
-        self.matching = matching.to(next(supernet.parameters()).device)
+        self.classes = objective.space.classes
+        matching = MatchingNetwork(config.matching.slice, self.classes, make_generator(seed, "matching network"))
+        self.matching = matching.to(self.device)
         self.optimizer = torch.optim.Adam(self.matching.parameters(), config.matching.lr)
         self.distilled_steps = 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the supernet is."""
+        return next(self.supernet.parameters()).device
+
     def loss(self, images: Tensor, labels: Tensor, path: Architecture, position: Position) -> Tensor:
         """L = 1/2 [rho KD + (2 - rho) CE] with a teacher (eq. 5), CE without."""
-        teacher = self._teacher(path, position)
+        teacher = self.choose_teacher(path, position)
         target = path_softmax(self.supernet, images, teacher.architecture) if teacher else None
         logits = self.supernet(images, path).float()
         cross_entropy = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -61,33 +66,43 @@ class PrioritizedStrategy:
         rho = teacher.strength.detach()
         return 0.5 * (rho * distillation_loss(logits, target) + (2.0 - rho) * cross_entropy)
 
-    def _teacher(self, path: Architecture, position: Position) -> Teacher | None:
-        if position.epoch < self.config.distillation_epoch or not len(self.board):
+    def choose_teacher(self, path: Architecture, position: Position) -> Teacher | None:
+        """The board path that teaches this one; None before the distillation epoch, or if there is no other path."""
+        if position.epoch < self.config.distillation_epoch:
             return None
-        return self.matching.choose(self.supernet, path, self.board.entries, self.world)
+        match self.config.teacher:
+            case "meta":
+                return self.matching.choose(self.supernet, path, self.board, self.world)
+            case "top1":
+                return self._choose_best(path)
+
+    def _choose_best(self, path: Architecture) -> Teacher | None:
+        candidates = self.board.candidates(path)
+        if not candidates:
+            return None
+        return Teacher(self.board.entries[candidates[0]].scored.architecture, torch.full((), 0.5, device=self.device))
 
     def after_step(self, images: Tensor, paths: Sequence[Architecture], position: Position, lr: float) -> None:
         """Every few steps, learn to match and let recent paths onto the board."""
         step = position.total + 1
-        if step % self.config.matching.interval == 0:
-            self._update_matching(images, paths[position.step], position, lr)
+        if self.config.teacher == "meta" and step % self.config.matching.interval == 0:
+            self.update_matching(images, paths[position.step], position, lr)
         if step % self.config.board.interval == 0:
             recent = slice(max(0, position.step + 1 - self.config.board.candidates), position.step + 1)
-            self._update_board(paths[recent], position)
+            self.update_board(paths[recent], position)
 
     def end_epoch(self) -> None:
         """Measure the whole board again: its weights have moved."""
-        self._measure_again([entry.scored.architecture for entry in self.board.entries])
+        scores = self.objective([entry.scored.architecture for entry in self.board.entries])
+        self.board.replace([replace(entry, scored=scored) for entry, scored in zip(self.board.entries, scores)])
+        self._refresh_features()
 
-    def _update_matching(self, images: Tensor, path: Architecture, position: Position, lr: float) -> None:
-        teacher = self._teacher(path, position)
+    def update_matching(self, images: Tensor, path: Architecture, position: Position, lr: float) -> None:
+        """One step of the matching network downhill, on some of a step's images (B, C, H, W) and held-out ones."""
+        teacher = self.choose_teacher(path, position)
         if teacher is None:
             return
-        batches = list(self.objective.held_out)
-        held_images, labels = batches[position.total // self.config.matching.interval % len(batches)]
-        mine = slice(self.world.rank, len(images) * self.world.size, self.world.size)
-        held_out = held_images[mine], labels[mine]
-        few = images[: self.config.matching.slice]
+        few, held_out = images[: self.config.matching.slice], self._held_out_share(len(images), position)
         slope = matching_gradient(self.supernet, path, teacher, few, held_out, lr, self.world)
         if not slope.isfinite():  # as after a step that was skipped; the same on all ranks
             return
@@ -96,12 +111,21 @@ class PrioritizedStrategy:
         average_gradients(self.matching.parameters(), self.world)
         self.optimizer.step()
 
-    def _update_board(self, candidates: Sequence[Architecture], position: Position) -> None:
+    def _held_out_share(self, count: int, position: Position) -> tuple[Tensor, Tensor]:
+        """At most `count` images and labels for this rank, of another batch at each update."""
+        batches = list(self.objective.held_out)
+        images, labels = batches[position.total // self.config.matching.interval % len(batches)]
+        world = self.world if len(images) >= self.world.size else World()  # too few to share: the same on all ranks
+        mine = slice(world.rank, count * world.size, world.size)
+        return images[mine], labels[mine]
+
+    def update_board(self, candidates: Sequence[Architecture], position: Position) -> None:
+        """Measure the paths that are not on the board, and let in those that it admits."""
         unknown = [path for path in dict.fromkeys(candidates) if path not in self.board]
         for scored in ranked(self.objective(unknown)):
             if self.board.admits(scored):
                 images = self._kept_images(position)
-                self.board.enter(BoardEntry(scored, images, features=images.new_zeros(0)))
+                self.board.enter(BoardEntry(scored, images, images.new_zeros(len(images), self.classes)))
         self._refresh_features()
 
     def _kept_images(self, position: Position) -> Tensor:
@@ -111,21 +135,12 @@ class PrioritizedStrategy:
         chosen = torch.randperm(len(pool), generator=generator)[: self.config.matching.slice]
         return pool[chosen.to(pool.device)]
 
-    def _measure_again(self, architectures: Sequence[Architecture]) -> None:
-        scores = self.objective(architectures)
-        self.board.replace([replace(entry, scored=scored) for entry, scored in zip(self.board.entries, scores)])
-        self._refresh_features()
-
     def _refresh_features(self) -> None:
         """Each path's own softmax on its images, all entries' images in one batch as when a student is compared."""
-        if not len(self.board):
-            return
-        entries = self.board.entries
-        images = torch.cat([entry.images for entry in entries])
         refreshed = []
-        for number, entry in enumerate(entries):
-            softmax = path_softmax(self.supernet, images, entry.scored.architecture)
-            refreshed.append(replace(entry, features=softmax.unflatten(0, (len(entries), -1))[number].clone()))
+        for number, entry in enumerate(self.board.entries):
+            softmax = path_softmax(self.supernet, self.board.images, entry.scored.architecture)
+            refreshed.append(replace(entry, features=softmax.view_as(self.board.features)[number].clone()))
         self.board.replace(refreshed)
 
     @property
@@ -150,10 +165,9 @@ class PrioritizedStrategy:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        device = next(self.supernet.parameters()).device
         tensors = ("images", "features")
         self.board.load_state_dict(
-            [{**entry, **{name: entry[name].to(device) for name in tensors}} for entry in state["board"]]
+            [{**entry, **{name: entry[name].to(self.device) for name in tensors}} for entry in state["board"]]
         )
         self.matching.load_state_dict(state["matching"])
         self.optimizer.load_state_dict(state["matching_optimizer"])

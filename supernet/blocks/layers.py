@@ -64,6 +64,13 @@ class SqueezeExcite(nn.Module):
         return squeeze_excite(images, self.conv_reduce, self.conv_expand)
 
 
+def resize_images(images: Tensor, resolution: int | None) -> Tensor:
+    """(B, C, H, W) -> (B, C, resolution, resolution), antialiased; unchanged at None or that size."""
+    if resolution is None or images.shape[2:] == (resolution, resolution):
+        return images
+    return functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+
+
 def drop_path(images: Tensor, rate: float, training: bool) -> Tensor:
     """Stochastic depth (Huang et al. 2016): zero whole samples with probability `rate`, scale the others up."""
     if rate == 0.0 or not training:

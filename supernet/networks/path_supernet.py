@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from torch import Tensor, nn
 
 from supernet.architecture import Architecture
+from supernet.blocks.layers import resize_images
 from supernet.blocks.mbconv import LayerShape, build_block
 from supernet.blocks.superkernel import SuperBatchNorm, SuperInvertedResidual
 from supernet.networks.plain import NetworkHead, NetworkStem
@@ -66,7 +67,8 @@ def _build_layer(encoding: str, operations: dict[int, Operation], shape: LayerSh
 class PathSupernet(NetworkStem, NetworkHead):
     """`supernet(images, architecture)`: (B, channels, H, W) -> logits (B, classes), through one path.
 
-    The architecture is an argument; no module remembers one. Parameters off the path receive no gradient.
+    The architecture is an argument; no module remembers one. Parameters off the path receive no gradient. Images are
+    resized where the architecture names a resolution.
 
     Args:
         space: what the paths are.
@@ -86,7 +88,7 @@ class PathSupernet(NetworkStem, NetworkHead):
         self.add_head(description.head, description.stages[-1].channels, space.classes)
 
     def forward(self, images: Tensor, architecture: Architecture) -> Tensor:
-        features = self.forward_stem(images)
+        features = self.forward_stem(resize_images(images, architecture.resolution))
         for _, layer, operation in self._path(architecture):
             features = layer(features, operation)
         return self.forward_head(features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from supernet.blocks.mbconv import LayerShape, block_cost
 from supernet.cost import Cost, CostTable, StageCosts
 from supernet.spaces.description import Operation, SpaceDescription
 from supernet.window import FlopsWindow
+from supernet.window_resolutions import ResolutionsWindow, SearchWindow
 
 if TYPE_CHECKING:
     from supernet.networks.path_supernet import PathSupernet
@@ -43,6 +45,10 @@ class MBConvSpace:
         """The same space for a data set's channels and classes, at a resolution; costs follow."""
         update = {"channels": channels, "classes": classes, "resolution": resolution}
         return MBConvSpace(self.description.model_copy(update=update))
+
+    def at_resolution(self, resolution: int) -> MBConvSpace:
+        """The same space for images of another size."""
+        return self.adapted(channels=self.channels, classes=self.classes, resolution=resolution)
 
     def operations(self, stage: int) -> tuple[Operation, ...]:
         """The candidates of a stage; architectures hold indices into this tuple."""
@@ -73,16 +79,21 @@ class MBConvSpace:
     def parse(self, text: str | int | Sequence[Sequence[int]]) -> Architecture:
         """An architecture from its text form or nested list; `-1` (skip this block, as Cream writes it) is dropped.
 
+        A text may end in a resolution, as in `[[0],[3],[0]]@160`.
+
         Raises:
             SpaceError: not an architecture of this space; the message names the stage and what it allows.
         """
+        resolution = None
+        if isinstance(text, str) and (match := re.fullmatch(r"(.*)@\s*(\d+)\s*", text, re.DOTALL)):
+            text, resolution = match[1].strip(), int(match[2])
         stages: Any = self._split_digits(text) if self.description.text == "digits" else None
         if stages is None:
             stages = _read_lists(text) if isinstance(text, str) else text
         if not _is_nested_list(stages):
             raise SpaceError(f"{text!r} is no architecture of {self.name}: write a list of lists of operation indices")
         kept = tuple(tuple(index for index in stage if index != -1) for stage in stages)
-        return self.validate(Architecture(self.name, kept))
+        return self.validate(Architecture(self.name, kept, resolution))
 
     def _split_digits(self, text: object) -> list[list[int]] | None:
         """Stages of the digit form, or None where `text` is not in it."""
@@ -98,13 +109,15 @@ class MBConvSpace:
     def text(self, architecture: Architecture) -> str:
         """The text form that `parse` reads."""
         if self.description.text == "digits":
-            return "".join(str(index) for stage in architecture.stages for index in stage)
+            return "".join(str(index) for stage in architecture.stages for index in stage) + architecture.suffix
         return str(architecture)
 
     def validate(self, architecture: Architecture) -> Architecture:
         """Return the architecture, or raise SpaceError naming the first stage that does not fit this space."""
         if architecture.space != self.name:
             raise SpaceError(f"an architecture of space {architecture.space!r} was given to space {self.name!r}")
+        if architecture.resolution is not None and not 8 <= architecture.resolution <= 8192:
+            raise SpaceError(f"{architecture}: images of {architecture.resolution} pixels; 8 to 8192 are allowed")
         stages = self.description.stages
         if len(architecture.stages) != len(stages):
             raise SpaceError(f"{architecture} has {len(architecture.stages)} stages; {self.name} has {len(stages)}")
@@ -157,12 +170,18 @@ class MBConvSpace:
         return _cost_table(self, resolution or self.resolution)
 
     def cost(self, architecture: Architecture, resolution: int | None = None) -> Cost:
-        """Exact MACs for one image and parameters."""
-        return self.cost_table(resolution).cost(self.validate(architecture))
+        """Exact MACs for one image and parameters (resolution None: the architecture's, else the space's)."""
+        return self.cost_table(resolution or architecture.resolution).cost(self.validate(architecture))
 
     def window(self, minimum: int, maximum: int, resolution: int | None = None) -> FlopsWindow:
         """The architectures with minimum <= MACs <= maximum; WindowError when there is none."""
         return FlopsWindow(self.cost_table(resolution), minimum, maximum)
+
+    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> SearchWindow:
+        """The window of a search: over architectures, or over pairs with one of these resolutions."""
+        if resolutions is None:
+            return self.window(minimum, maximum)
+        return ResolutionsWindow(map(self.cost_table, resolutions), minimum, maximum)
 
     # --- networks ------------------------------------------------------------------------------------------------
 

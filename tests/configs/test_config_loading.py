@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError
 from configs.keys import known_keys, nearest
-from configs.loading import dump_config, load_config, parse_arguments
+from configs.loading import RECIPES, dump_config, load_config, parse_arguments
 from configs.schema import Config
+from supernet.catalog import PUBLISHED
 
 
 def write(folder: Path, text: str) -> Path:
@@ -180,3 +182,64 @@ def test_local_rank_is_accepted_and_the_environment_wins(tmp_path: Path, monkeyp
 def test_an_unknown_option_says_how_keys_are_set() -> None:
     with pytest.raises(ConfigError, match=r"--epochs.*KEY\.SUB=VALUE"):
         parse_arguments("train", ["--epochs", "3"])
+
+
+def test_a_file_changes_the_values_of_its_base(tmp_path: Path) -> None:
+    """Leaf by leaf, over several files, each relative to its own folder; the command line still wins."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "ground.yaml").write_text("SEED: 1\nTRAIN: {LR: 0.5, EPOCHS: 7}\n")
+    (tmp_path / "below/middle.yaml").write_text("BASE: ../ground.yaml\nSEED: 2\nTRAIN: {EPOCHS: 8}\n")
+    path = write(tmp_path, "BASE: below/middle.yaml\nTRAIN:\n  EPOCHS: 9\n")
+    config = load_config(path, ["TRAIN.BATCH_SIZE=3"])
+    assert (config.seed, config.train.lr, config.train.epochs, config.train.batch_size) == (2, 0.5, 9, 3)
+    assert "BASE" not in dump_config(config)
+    (tmp_path / "ground.yaml").write_text("TRAIN: {LR: fast}\n")
+    assert "ground.yaml:1) is not allowed" in failure(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SEED: 1\nBASE: nowhere.yaml\n", r"BASE: 'nowhere.yaml' \(.*recipe.yaml:2\) is not there; name a file"),
+        ("BASE:\n", r"BASE: None \(.*recipe.yaml:1\) is not there"),
+        ("BASE: recipe.yaml\n", "BASE comes back to where it began: .*recipe.yaml -> .*recipe.yaml; remove one"),
+        ("BASE: other.yaml\n", "BASE comes back to where it began: .*recipe.yaml -> .*other.yaml -> .*recipe.yaml;"),
+        ("BASE: {FILE: other.yaml}\n", "BASE.FILE: unknown key"),
+    ],
+)
+def test_a_wrong_base_is_explained(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "other.yaml").write_text("BASE: recipe.yaml\n")
+    assert re.match(message, failure(write(tmp_path, text)))
+
+
+@pytest.mark.parametrize("selection", [14, 43, 114, 287, 481, 604])
+def test_each_published_network_has_its_recipe(selection: int) -> None:
+    """Cream's retraining as published; the two smallest networks have a step schedule."""
+    config, base = load_config(RECIPES / f"retrain/{selection}.yaml"), load_config(RECIPES / "retrain.yaml")
+    published = PUBLISHED[str(selection)]
+    assert config.model_selection == selection
+    assert (config.data.image_size or 224) == published.resolution
+    assert config.train.schedule == ("step" if selection in (14, 43) else "cosine")
+    assert (config.train.decay_rate, config.train.decay_epochs) == (0.973, 2.4)
+    same = {"schedule": base.train.schedule}
+    assert config.train.model_copy(update=same) == base.train
+    assert config.data.model_copy(update={"image_size": None}) == base.data
+    assert (config.train.optimizer, config.train.lr, config.train.eps) == ("rmsproptf", 0.064, 1e-3)
+    assert (config.train.momentum, config.train.weight_decay, config.train.epochs) == (0.9, 1e-5, 500)
+    assert (config.train.warmup_epochs, config.train.warmup_lr, config.train.batch_size) == (3, 1e-6, 128)
+    assert (config.train.dropout, config.train.ema_decay, config.train.label_smoothing) == (0.2, 0.9999, 0.1)
+    augment = config.data.augment
+    assert (augment.policy, augment.erasing, augment.erasing_mode) == ("rand-m9-mstd0.5", 0.2, "pixel")
+    assert (config.data.crop_fraction, config.data.interpolation) == (0.875, "bicubic")
+
+
+def test_no_two_recipes_write_into_one_folder() -> None:
+    folders = [load_config(path).save_path for path in RECIPES.glob("retrain/*.yaml")]
+    assert len({*folders, load_config(RECIPES / "retrain.yaml").save_path}) == len(folders) + 1 == 7
+
+
+@pytest.mark.parametrize("override", ["TRAIN.ACCUMULATION=2", "RUNTIME.COMPILE=true"])
+def test_a_search_refuses_what_only_retraining_has(override: str) -> None:
+    with pytest.raises(ConfigError, match=f"{override.split('=')[0]}.* is for retrain.py"):
+        parse_arguments("train", [override])
+    assert parse_arguments("retrain", [override]) != parse_arguments("retrain", [])

@@ -70,3 +70,37 @@ def test_erasing_clears_one_box_of_its_share_of_images() -> None:
     for mask in erased[touched].any(1):
         assert mask.sum() == mask.any(0).sum() * mask.any(1).sum()
         assert mask.float().mean() < 0.45
+
+
+@pytest.mark.parametrize("mode", ["const", "pixel"])
+def test_erased_boxes_do_not_depend_on_what_fills_them(mode: str) -> None:
+    reference = make(ERASING=0.5)(PIXELS, DRAWS) != NORMALIZE(PIXELS)
+    images = make(ERASING=0.5, ERASING_MODE=mode)(PIXELS, DRAWS)
+    assert torch.equal((images != NORMALIZE(PIXELS)).any(1), reference.any(1))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_pixel_noise_is_normal_and_independent_between_pixels_channels_and_images() -> None:
+    images = make(ERASING=1.0, ERASING_MODE="pixel")(PIXELS, DRAWS)
+    erased = images != NORMALIZE(PIXELS)
+    noise = images[erased].double()
+    number = len(noise)
+    assert abs(noise.mean().item()) < 4 / number**0.5
+    assert noise.var().item() == pytest.approx(1.0, abs=4 * (2 / number) ** 0.5)
+    assert noise.pow(4).mean().item() == pytest.approx(3.0, abs=4 * (96 / number) ** 0.5)
+    box = erased.all(1, keepdim=True)
+    for shift in ((0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (1, 0, 0, 0)):  # channel, row, column, image
+        near = images.roll(shift, (0, 1, 2, 3))
+        both = (box & box.roll(shift, (0, 1, 2, 3))).expand_as(images)
+        product = (images[both] * near[both]).double()
+        assert abs(product.mean().item()) < 5 / len(product) ** 0.5
+
+
+@pytest.mark.parametrize("crop", [{"CROP_PADDING": 3}, {"SCALE": (0.3, 1.0)}])
+def test_a_slice_has_the_noise_of_the_whole_batch(crop: dict[str, object]) -> None:
+    augment = make(FLIP=0.5, ERASING=0.5, ERASING_MODE="pixel", **crop)
+    whole = augment(PIXELS, DRAWS)
+    torch.testing.assert_close(whole[10:30], augment(PIXELS[10:30], DRAWS[10:30]), rtol=0, atol=0)
+    assert torch.equal(whole, augment(PIXELS, DRAWS))
+    other = BatchAugmentation.draw(len(PIXELS), make_generator(0, "other"))
+    assert not torch.equal(whole, augment(PIXELS, other))

@@ -15,7 +15,7 @@ from data.loading import Images
 
 Open = Callable[..., Images]
 KINDS = ("resident", "workers")
-AUGMENT = {"SCALE": None, "CROP_PADDING": 2, "ERASING": 0.5, "COLOR_JITTER": 0.3}
+AUGMENT = {"SCALE": None, "CROP_PADDING": 2, "ERASING": 0.5, "ERASING_MODE": "pixel", "COLOR_JITTER": 0.3}
 
 
 def equal_batches(first: list, second: list) -> bool:
@@ -66,6 +66,14 @@ def test_worker_processes_give_what_the_main_process_gives(open_images: Open) ->
         for workers in (0, 2)
     )
     assert equal_batches(list(one.epoch(0)), list(two.epoch(0)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_erased_boxes_are_the_mean_colour_or_noise(open_images: Open, kind: str) -> None:
+    for mode, share in (("const", (0.01, 0.4)), ("pixel", (0.0, 0.001))):
+        augment = {"SCALE": (0.5, 1.0), "ERASING": 1.0, "ERASING_MODE": mode, "COLOR_JITTER": 0.0}
+        (batch,) = open_images(LOADER=kind, AUGMENT=augment).training(37).epoch(0)
+        assert share[0] <= (batch.images == 0).float().mean().item() <= share[1]
 
 
 def test_augmentation_leaves_the_global_generators_alone(open_images: Open) -> None:

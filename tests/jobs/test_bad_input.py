@@ -79,6 +79,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, scripts: WarmScripts) -> Pa
     (folder / "foreign.json").write_text(pick.replace('"architecture": [', '"architecture": [[0], '))
     torch.save({"state_dict": Hostile(folder / "executed")}, folder / "hostile.pth.tar")
     torch.save({"weight": torch.zeros(2)}, folder / "other.pth.tar")
+    weights = torch.load(folder / "retrain/checkpoints/best.pth.tar", weights_only=True)["state_dict"]
+    torch.save({"state_dict": {**weights, "extra.bias": torch.zeros(2)}}, folder / "extra.pth.tar")
+    del weights["conv_head.bias"]
+    torch.save({"state_dict": weights}, folder / "lacking.pth.tar")
     return folder
 
 
@@ -105,6 +109,9 @@ def write_texts(folder: Path) -> None:
         "field.yaml": space.replace("resolution:", "resolutoin:"),
         "layers.yaml": f"{space[: space.index('stages:')]}stages: []\n{space[space.index('head:') :]}",
         "operation.yaml": space.replace("kernel: 3, expansion: 2", "block: mbcnov"),
+        "rootless.yaml": "SEED: 1\nBASE: nowhere.yaml\n",
+        "hen.yaml": "BASE: egg.yaml\n",
+        "egg.yaml": "BASE: hen.yaml\n",
         "page.pth.tar": "<!DOCTYPE html><html>404</html>",
         "file": "",
     }
@@ -180,16 +187,51 @@ CASES = {
     "YAML tab": ("train.py --cfg {inputs}/tab.yaml", "tab.yaml:2: not valid YAML", "indent with blanks"),
     "YAML code": ("train.py --cfg {inputs}/code.yaml", "code.yaml:1: not valid YAML", "os.system"),
     "YAML in another encoding": ("train.py --cfg {inputs}/latin.yaml", "latin.yaml cannot be read", "utf-8"),
+    "missing base": ("train.py --cfg {inputs}/rootless.yaml", "BASE: 'nowhere.yaml'", "rootless.yaml:2", "not there"),
+    "base of itself": ("train.py --cfg {inputs}/hen.yaml", "BASE comes back to where it began", "egg.yaml -> "),
+    "base on the command line": ("train.py BASE=configs/train.yaml", "BASE belongs into a file, which --cfg names"),
+    "accumulated search": ("train.py TRAIN.ACCUMULATION=2", "TRAIN.ACCUMULATION=2 is for retrain.py", "set it to 1"),
+    "compiled search": ("train.py RUNTIME.COMPILE=true", "RUNTIME.COMPILE is for retrain.py and test.py"),
+    "odd pairs": (
+        f"{RETRAIN} MODEL_SELECTION=14 DATA.AUGMENT.MIXUP=1 TRAIN.BATCH_SIZE=7",
+        "mix pairs",
+        "7 x TRAIN.ACC",
+    ),
     # places and devices
     "folder below a file": (f"{SEARCH} SAVE_PATH={{inputs}}/file/run", "SAVE_PATH=", "cannot be written"),
     "folder that is a file": (f"{TEST} SAVE_PATH={{inputs}}/file", "SAVE_PATH=", "cannot be written"),
     "absent device": ("train.py RUNTIME.DEVICE=npu", "RUNTIME.DEVICE=npu", "use RUNTIME.DEVICE=auto"),
     # spaces and windows
-    "unknown space": (f"{SEARCH} SUPERNET.SPACE=craem", "no search space 'craem'", "cream, fashion"),
+    "unknown space": (f"{SEARCH} SUPERNET.SPACE=craem", "no search space 'craem'", "cream, cream_small, fashion"),
     "space with an unknown field": (f"{SEARCH} SUPERNET.SPACE={{inputs}}/field.yaml", "did you mean resolution?"),
     "space without layers": (f"{SEARCH} SUPERNET.SPACE={{inputs}}/layers.yaml", "layers.yaml:15: stages: should have"),
     "space with an unknown block": (f"{SEARCH} SUPERNET.SPACE={{inputs}}/operation.yaml", "block: should be 'mbconv'"),
     "empty window": (f"{SEARCH} FLOPS_MAXIMUM=1", "no architecture lies in", "feasible costs go from 1.534368 to"),
+    "window that no resolution reaches": (
+        f"{SEARCH} FLOPS_MAXIMUM=0.1 SUPERNET.RESOLUTIONS=[16,28]",
+        "at any resolution",
+        "at 16",
+        "at 28",
+    ),
+    "resolution twice": (f"{SEARCH} SUPERNET.RESOLUTIONS=[28,28]", "SUPERNET.RESOLUTIONS", "only once"),
+    "two places for the image size": (
+        f"{SEARCH} SUPERNET.RESOLUTIONS=[16] DATA.IMAGE_SIZE=28",
+        "remove one of the two",
+    ),
+    "shares that do not add up": (f"{SEARCH} SEARCH.PRE_PROB=[0.5,0.4]", "add up to 0.9"),
+    "shares of other operations": (
+        f"{SEARCH} SEARCH.PRIOR=pre_prob SEARCH.PRE_PROB=[0.5,0.5]",
+        "SEARCH.PRE_PROB has 2 shares",
+        "has 6 operations",
+    ),
+    "prior of a board that is not kept": (
+        f"{SEARCH} SEARCH.PRIOR=teacher SEARCH.STRATEGY=uniform",
+        "which SEARCH.STRATEGY uniform does not keep",
+    ),
+    "shares that leave no architecture": (
+        f"{SEARCH} FLOPS_MAXIMUM=1.6 SEARCH.PRIOR=pre_prob SEARCH.PRE_PROB=[0,0,0,0,0,1]",
+        "the prior over operations leaves no architecture",
+    ),
     "empty window of image folders": (f"{FOLDER}/imageless FLOPS_MAXIMUM=1", "no architecture lies in", "feasible"),
     "bound finer than a MAC": (f"{SEARCH} FLOPS_MAXIMUM=1e-7", "bound of 1e-07 million MACs"),
     "picker that cannot finish": (f"{SEARCH} PICKER.NAME=exhaustive", "exhaustive would score all 17,173,512"),
@@ -229,6 +271,11 @@ CASES = {
         f"{CHOSEN}=[[0],[0]]",
         "INPUT_ARCH",
         "2 stages; fashion has 3",
+    ),
+    "stage deeper than the space": (
+        f"{CHOSEN}=[[0],[1,1,1,1],[0]]",
+        "INPUT_ARCH",
+        "stage 1 has 4 blocks; fashion allows 1 to 3",
     ),
     "operation out of range": (
         f"{CHOSEN}=[[0],[6],[0]]",
@@ -287,6 +334,20 @@ CASES = {
         f"{TEST} RESUME_PATH={{inputs}}/retrain MODEL_SELECTION=43",
         "holds the weights of another network",
         "missing",
+    ),
+    "weights that lack a key": (
+        f"{TEST} RESUME_PATH={{inputs}}/lacking.pth.tar MODEL_SELECTION=14",
+        "lacking.pth.tar holds the weights of another network",
+        "conv_head.bias is missing",
+    ),
+    "weights with a key too many": (
+        f"{TEST} RESUME_PATH={{inputs}}/extra.pth.tar MODEL_SELECTION=14",
+        "extra.pth.tar holds the weights of another network",
+        "extra.bias is not in this network",
+    ),
+    "averaged weights that are not there": (
+        f"{TEST} RESUME_PATH={{inputs}}/lacking.pth.tar TEST.WEIGHTS=ema",
+        "lacking.pth.tar has no state_dict_ema, only state_dict; set TEST.WEIGHTS=auto",
     ),
     # tools
     "tool: unknown selection": ("-m tools.cost --selection 15", "MODEL_SELECTION 15 is not known"),

@@ -74,6 +74,7 @@ def test_the_default_recipes_search_retrain_and_test_at_224(image_folder: Path, 
     measured = json.loads((tested / "result.json").read_text())
     assert measured["test"]["images"] == 15
     assert measured["macs"] == result["macs"]
+    assert measured["weights"] == "ema"
 
     for folder in (search, retrained, tested):
         assert {"config.yaml", "environment.json"} <= {path.name for path in folder.iterdir()}

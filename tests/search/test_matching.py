@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_search import SEED, assert_identical, snapshot
+from matching_samples import STUDENT, TEACHERS, build_matching, make_board, student_softmax
+from tiny_search import SEED
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
@@ -12,16 +13,9 @@ from torch.nn import functional
 from data.loading import Images
 from runtime.seeds import make_generator
 from runtime.world import World
-from search.board import BoardEntry
-from search.matching import MatchingNetwork, Teacher, distillation_loss, matching_gradient, path_softmax
-from search.scores import Scored
-from supernet.architecture import Architecture
+from search.matching import Teacher, distillation_loss, matching_gradient, path_softmax
 from supernet.networks.path_supernet import PathSupernet, frozen_statistics
 from supernet.spaces.mbconv import MBConvSpace
-
-STUDENT = Architecture("tiny", ((1, 2), (2, 0, 1)))
-TEACHERS = [Architecture("tiny", stages) for stages in (((0,), (1,)), ((2, 1), (2, 2)), ((1,), (0, 0, 0)))]
-SLICE = 4
 
 
 @pytest.fixture(params=["superkernel", "separate"])
@@ -32,17 +26,6 @@ def supernet(request: pytest.FixtureRequest, space: MBConvSpace) -> PathSupernet
 @pytest.fixture(scope="module")
 def batches(digits: Images) -> list[tuple[Tensor, Tensor]]:
     return [tuple(batch) for _, batch in zip(range(3), digits.evaluation("train", 24, shard=False))]
-
-
-def make_entries(supernet: PathSupernet, images: Tensor, paths: list[Architecture]) -> list[BoardEntry]:
-    """Board entries with images of their own and the path's own softmax, as the strategy makes them."""
-    kept = images[: SLICE * len(paths)].split(SLICE)
-    features = [path_softmax(supernet, torch.cat(kept), path).split(SLICE)[n] for n, path in enumerate(paths)]
-    return [BoardEntry(Scored(path, 50.0, 1, 1), x, f) for path, x, f in zip(paths, kept, features)]
-
-
-def matching() -> MatchingNetwork:
-    return MatchingNetwork(SLICE, 10, make_generator(SEED, "matching"))
 
 
 def test_distillation_loss_is_the_cross_entropy_with_soft_targets():
@@ -70,51 +53,33 @@ def test_no_gradient_reaches_the_teacher(supernet: PathSupernet, batches: list):
 
 def test_weights_compare_each_entry_with_its_own_features(supernet: PathSupernet, batches: list):
     """w_i = M(softmax(student(x_i)) - features_i), computed entry by entry."""
-    network, entries = matching(), make_entries(supernet, batches[0][0], TEACHERS)
-    with torch.no_grad(), frozen_statistics(supernet):
-        student = supernet(torch.cat([entry.images for entry in entries]), STUDENT).softmax(1).split(SLICE)
-        weight, bias = network.linear.weight[0], network.linear.bias[0]
-        weights = [float(weight @ (s - e.features).flatten() + bias) for s, e in zip(student, entries)]
+    network, board = build_matching(), make_board(supernet, batches[0][0], TEACHERS)
+    weight, bias = network.linear.weight.detach()[0], network.linear.bias.detach()[0]
+    pairs = zip(student_softmax(supernet, board), board.entries)
+    weights = [float(weight @ (softmax - entry.features).flatten() + bias) for softmax, entry in pairs]
     best = max(range(3), key=weights.__getitem__)
-    teacher = network.choose(supernet, STUDENT, entries, World())
+    teacher = network.choose(supernet, STUDENT, board, World())
     assert teacher is not None
     assert teacher.architecture == TEACHERS[best]
     assert teacher.strength.item() == pytest.approx(torch.tensor(weights[best]).sigmoid().item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("best", [0, 1, 2])
-def test_rho_is_the_sigmoid_of_the_best_entrys_weight(supernet: PathSupernet, batches: list, best: int):
-    """The release took sigmoid of minus the last entry's weight."""
-    network, entries = matching(), make_entries(supernet, batches[0][0], TEACHERS)
-    with torch.no_grad(), frozen_statistics(supernet):
-        student = supernet(torch.cat([entry.images for entry in entries]), STUDENT).softmax(1).split(SLICE)
-    wanted = [3.0 if number == best else -2.0 for number in range(3)]
-    weight = network.linear.weight.detach()[0]
-    for number, value in enumerate(wanted):  # features for which M gives exactly the wanted weight
-        shift = (student[number].flatten() @ weight - value) / (weight @ weight) * weight
-        entries[number] = BoardEntry(entries[number].scored, entries[number].images, shift.view(SLICE, 10))
-    teacher = network.choose(supernet, STUDENT, entries, World())
-    assert teacher is not None
-    assert teacher.architecture == TEACHERS[best]
-    assert teacher.strength.item() == pytest.approx(torch.tensor(3.0).sigmoid().item(), abs=1e-4)
-
-
 def test_a_student_never_teaches_itself(supernet: PathSupernet, batches: list):
-    images, network = batches[0][0], matching()
-    alone = make_entries(supernet, images, [STUDENT])
+    images, network = batches[0][0], build_matching()
+    alone = make_board(supernet, images, [STUDENT])
     assert network.choose(supernet, STUDENT, alone, World()) is None
     for paths in ([STUDENT, TEACHERS[0]], [TEACHERS[0], STUDENT]):
         for sign in (1.0, -1.0):  # whichever of the two has the larger weight
             with torch.no_grad():
                 network.linear.weight.mul_(sign)
-            teacher = network.choose(supernet, STUDENT, make_entries(supernet, images, paths), World())
+            teacher = network.choose(supernet, STUDENT, make_board(supernet, images, paths), World())
             assert teacher is not None
             assert teacher.architecture == TEACHERS[0]
 
 
 def test_rho_is_differentiable_towards_the_matching_network_alone(supernet: PathSupernet, batches: list):
-    network = matching()
-    teacher = network.choose(supernet, STUDENT, make_entries(supernet, batches[0][0], TEACHERS), World())
+    network = build_matching()
+    teacher = network.choose(supernet, STUDENT, make_board(supernet, batches[0][0], TEACHERS), World())
     assert teacher is not None
     teacher.strength.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -167,16 +132,62 @@ def test_the_look_ahead_gradient_equals_a_finite_difference(supernet: PathSupern
     assert loss(downhill, everything) < loss(rho, everything)
 
 
-def test_choosing_and_looking_ahead_leave_the_supernet_alone(supernet: PathSupernet, batches: list):
-    """The release moved batch-norm statistics whenever it scored teachers."""
-    (images, _), held_out, _ = batches
-    supernet(images, STUDENT)  # statistics that are not those of a fresh network
-    before = snapshot(supernet)
-    teacher = matching().choose(supernet, STUDENT, make_entries(supernet, images, TEACHERS), World())
+def test_the_matching_networks_gradient_equals_finite_differences(supernet: PathSupernet, batches: list):
+    """All of its parameters: d L(theta - lr rho(M) g) / d M, where rho = sigmoid(M(difference)) of the teacher."""
+    lr, epsilon = 0.5, 1e-4
+    supernet.double()
+    images, (held_images, labels) = batches[0][0].double(), batches[1]
+    held_out = (held_images.double(), labels)
+    board, network = make_board(supernet, images, TEACHERS), build_matching()
+    teacher = network.choose(supernet, STUDENT, board, World())
     assert teacher is not None
-    matching_gradient(supernet, STUDENT, teacher, images, held_out, 0.1, World())
-    assert_identical(snapshot(supernet), before)
-    assert supernet.training
-    assert all(parameter.grad is None for parameter in supernet.parameters())
-    supernet(images, STUDENT)
-    assert not torch.equal(supernet.bn1.running_mean, before["bn1.running_mean"])
+    teacher.strength.backward(matching_gradient(supernet, STUDENT, teacher, images, held_out, lr, World()).float())
+
+    number = TEACHERS.index(teacher.architecture)
+    difference = (student_softmax(supernet, board)[number] - board.entries[number].features).flatten()
+    gradient = distillation_gradient(supernet, images, path_softmax(supernet, images, teacher.architecture))
+
+    def loss(weight: Tensor, bias: Tensor) -> float:
+        rho = float(torch.sigmoid(weight @ difference + bias))
+        return held_out_loss(supernet, {name: -lr * rho * value for name, value in gradient.items()}, held_out)
+
+    weight, bias = network.linear.weight.detach().double()[0], network.linear.bias.detach().double()[0]
+    steps = epsilon * torch.eye(len(weight), dtype=torch.float64)
+    slopes = [(loss(weight + step, bias) - loss(weight - step, bias)) / (2 * epsilon) for step in steps]
+    slope = (loss(weight, bias + epsilon) - loss(weight, bias - epsilon)) / (2 * epsilon)
+    assert network.linear.weight.grad[0].tolist() == pytest.approx(slopes, rel=1e-3, abs=1e-4 * abs(slope))
+    assert network.linear.bias.grad.item() == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+@pytest.mark.parametrize(("slice_size", "paths"), [(1, 1), (1, 3), (4, 3), (7, 2)])
+def test_any_number_of_classes_and_any_slice(space: MBConvSpace, classes: int, slice_size: int, paths: int):
+    """Even where the last maps have one pixel, and one image is all there is to normalise by."""
+    adapted = space.adapted(channels=1, classes=classes, resolution=8)
+    supernet = adapted.build_supernet("superkernel", make_generator(SEED, "supernet")).train()
+    generator = make_generator(SEED, "images")
+    images = torch.randn(slice_size * paths, 1, 2, 2, generator=generator)
+    labels = torch.randint(classes, (len(images),), generator=generator)
+    network = build_matching(slice_size, classes)
+    board = make_board(supernet, images, TEACHERS[:paths], slice_size)
+    teacher = network.choose(supernet, STUDENT, board, World())
+    assert teacher is not None
+    slope = matching_gradient(supernet, STUDENT, teacher, images[:slice_size], (images, labels), 0.1, World())
+    teacher.strength.backward(slope)
+    assert network.linear.weight.grad.shape == (1, slice_size * classes)
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("pixels", [2, 5])
+def test_a_single_image_has_the_statistics_of_itself(space: MBConvSpace, pixels: int):
+    """Doubled, it gives what it gives alone, where batch norm in training takes it at all."""
+    supernet = space.build_supernet("separate", make_generator(SEED, "supernet")).train()
+    image = torch.randn(1, 1, pixels, pixels, generator=make_generator(SEED, "image"))
+    softmax = path_softmax(supernet, image, STUDENT)
+    assert softmax.shape == (1, 10)
+    with torch.no_grad(), frozen_statistics(supernet):
+        if pixels == 2:
+            with pytest.raises(ValueError, match="more than 1 value per channel"):
+                supernet(image, STUDENT)
+        else:
+            assert torch.allclose(softmax, supernet(image, STUDENT).softmax(1), atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,25 @@ def test_measuring_leaves_the_supernet_alone(trained: TinySearch):
     assert trained.supernet.training
     assert all(parameter.requires_grad for parameter in trained.supernet.parameters())
     assert trained.objective(trained.paths(1)) == first
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_candidates_lie_in_the_supernets_memory_format(
+    trained: TinySearch, memory_format: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+):
+    """Filters in the other one make measuring take twice as long."""
+    own, strides = trained.objective, []
+    supernet = copy.deepcopy(own.supernet).to(memory_format=memory_format)
+    objective = SupernetObjective(own.space, supernet, own.recalibration, own.held_out, own.world, own.precision)
+
+    def record(network: nn.Module, batches: Any) -> nn.Module:
+        strides.extend(part.weight.stride(1) for part in network.modules() if isinstance(part, nn.Conv2d))
+        return recalibrate(network, batches)
+
+    monkeypatch.setattr("search.objective.recalibrate", record)
+    path = trained.space.parse("[[2],[2]]")
+    objective([path])
+    assert (max(strides) == 1) is (memory_format is torch.channels_last)
 
 
 @dataclass

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_search import BOARD, TinySearch, assert_identical, build_search, snapshot
+from tiny_search import TinySearch, assert_identical, build_search, snapshot
 from torch.nn import functional
 
 from data.loading import Images
-from runtime.checkpoint import load_file, save_file
 from runtime.journal import Position
 from search.matching import distillation_loss, path_softmax
 from search.strategies.prioritized import PrioritizedStrategy
+from supernet.architecture import Architecture
 from supernet.evaluation import recalibrate
-from supernet.networks.path_supernet import PathSupernet, frozen_statistics
+from supernet.networks.path_supernet import frozen_statistics
 
 
 def build(digits: Images, **keys: object) -> tuple[TinySearch, PrioritizedStrategy]:
@@ -76,7 +76,7 @@ def test_the_loss_is_equation_5(trained: tuple, digits: Images, epoch: int, taug
     if not taught:
         assert loss.item() == cross_entropy.item()
         return
-    teacher = strategy.matching.choose(search.supernet, path, strategy.board.entries, strategy.world)
+    teacher = strategy.matching.choose(search.supernet, path, strategy.board, strategy.world)
     assert teacher is not None
     rho = teacher.strength.item()
     distillation = distillation_loss(logits, path_softmax(search.supernet, images, teacher.architecture))
@@ -89,27 +89,6 @@ def test_the_loss_is_equation_5(trained: tuple, digits: Images, epoch: int, taug
     assert all(torch.allclose(g, w, atol=1e-5) for g, w in zip(gradients, wanted) if g is not None)
 
 
-def test_entries_hold_held_out_accuracies_and_their_own_features(digits: Images):
-    """The release put a training batch's accuracy on the board, and the teacher's features."""
-    search, strategy = build(digits, BOARD={**BOARD, "INTERVAL": 4, "CANDIDATES": 3})
-    search.run(0, 4)
-    assert len(strategy.board) == 3
-    entries = strategy.board.entries
-    images = torch.cat([entry.images for entry in entries])
-    for number, entry in enumerate(entries):
-        assert entry.scored.architecture in search.paths(0)[1:4]
-        assert entry.scored.accuracy == pytest.approx(measure(search, entry.scored.architecture), abs=1e-4)
-        softmax = path_softmax(search.supernet, images, entry.scored.architecture)
-        assert torch.equal(entry.features, softmax.split(len(entry.images))[number])
-    train, search_split = (
-        torch.cat([x for x, _ in digits.evaluation(split, 512)]).flatten(1) for split in ("train", "search")
-    )
-    for entry in entries:
-        kept = entry.images.flatten(1)
-        assert all((train == image).all(1).any() for image in kept)
-        assert not any((search_split == image).all(1).any() for image in kept)
-
-
 def test_the_training_batch_has_no_say_in_the_board(digits: Images):
     scores = []
     for poison in (1.0, float("nan")):
@@ -120,24 +99,6 @@ def test_the_training_batch_has_no_say_in_the_board(digits: Images):
         scores.append(strategy.prioritized)
     assert len(scores[0]) == 3
     assert scores[0] == scores[1]
-
-
-def test_the_board_is_measured_again_after_each_epoch(digits: Images):
-    search, strategy = build(digits)
-    search.run(0, 3)
-    stale = {scored.architecture: scored.accuracy for scored in strategy.prioritized}
-    with torch.no_grad():
-        search.supernet.classifier.weight.copy_(search.supernet.classifier.weight.flip(0))
-    strategy.end_epoch()
-    fresh = {scored.architecture: scored.accuracy for scored in strategy.prioritized}
-    assert set(fresh) == set(stale)
-    assert fresh != stale
-    for path, accuracy in fresh.items():
-        assert accuracy == pytest.approx(measure(search, path), abs=1e-4)
-    assert list(fresh.values()) == sorted(fresh.values(), reverse=True)
-    images = torch.cat([entry.images for entry in strategy.board.entries])
-    softmax = path_softmax(search.supernet, images, strategy.prioritized[0].architecture)
-    assert torch.equal(strategy.board.entries[0].features, softmax[: len(strategy.board.entries[0].images)])
 
 
 def test_only_the_step_itself_moves_the_supernet(digits: Images):
@@ -161,45 +122,80 @@ def test_matching_goes_downhill(digits: Images, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(
             "search.strategies.prioritized.matching_gradient", lambda *_, value=slope: torch.tensor(value)
         )
-        path, entries = search.paths(1)[0], strategy.board.entries
-        before = strategy.matching.choose(search.supernet, path, entries, strategy.world)
+        path = search.paths(1)[0]
+        before = strategy.matching.choose(search.supernet, path, strategy.board, strategy.world)
         images, _ = next(iter(search.loader.epoch(1)))
         strategy.after_step(images, search.paths(1), Position(1, 0, 4), 0.1)
-        after = strategy.matching.choose(search.supernet, path, entries, strategy.world)
+        after = strategy.matching.choose(search.supernet, path, strategy.board, strategy.world)
         assert before is not None
         assert after is not None
         assert before.architecture == after.architecture
         assert (after.strength - before.strength).sign().item() == -slope
 
 
-def test_looking_ahead_reads_held_out_images(digits: Images, monkeypatch: pytest.MonkeyPatch):
-    """The release took its "validation" images from the training batch."""
-    search, _ = build(digits)
-    seen = []
-
-    def record(supernet: PathSupernet, student: object, teacher: object, train: object, held: tuple, *_: object):
-        seen.append((train, held))
-        return torch.tensor(0.0)
-
-    monkeypatch.setattr("search.strategies.prioritized.matching_gradient", record)
-    search.run(0, 8)
-    held_out = torch.cat([images for images, _ in search.objective.held_out]).flatten(1)
-    assert len(seen) == 2
-    for train, (images, labels) in seen:
-        assert len(train) == 4
-        assert len(images) == len(labels) > 0
-        assert all((held_out == image).all(1).any() for image in images.flatten(1))
-    assert not torch.equal(seen[0][1][0], seen[1][1][0])
+def test_top1_is_taught_by_the_best_other_path_at_half_strength(digits: Images):
+    """And no matching network is trained."""
+    search, strategy = build(digits, TEACHER="top1")
+    search.run(0, 4)
+    before = snapshot(strategy.matching)
+    best, second, *_ = [scored.architecture for scored in strategy.prioritized]
+    position = Position(1, 0, 4)
+    for path, wanted in [(search.paths(1)[0], best), (second, best), (best, second)]:
+        teacher = strategy.choose_teacher(path, position)
+        assert teacher is not None
+        assert teacher.architecture == (wanted if path != wanted else second)
+        assert teacher.strength.item() == 0.5
+        assert strategy.choose_teacher(path, Position(0, 3, 4)) is None
+    search.run(4, 8)
+    assert strategy.distilled_steps == 4
+    assert_identical(snapshot(strategy.matching), before)
 
 
-def test_a_restored_search_continues_to_the_bit(digits: Images, tmp_path):
-    search, _ = build(digits)
-    search.run(0, 6)
-    save_file(search.training.state_dict(), tmp_path / "step-6.pth.tar")
-    losses = search.run(6, 10)
-    restored, strategy = build(digits)
-    restored.training.load_state_dict(load_file(tmp_path / "step-6.pth.tar"))
-    assert len(strategy.board) == 3
-    assert restored.run(6, 10) == losses
-    assert_identical(restored.training.state_dict(), search.training.state_dict())
-    assert strategy.distilled_steps == 6
+GOOD, BAD, STUDENT = (Architecture("tiny", ((number, number), (number, number))) for number in (1, 2, 0))
+
+
+def train_two_teachers(search: TinySearch) -> None:
+    """One path learns the labels, one wrong labels, on weights that they share in the stem and the head alone.
+
+    The student has just begun: a good teacher still helps it, a bad one harms it.
+    """
+    optimizer = torch.optim.Adam(search.supernet.parameters(), 0.02)
+    for epoch in range(15):
+        for images, labels in search.loader.epoch(epoch):
+            loss = functional.cross_entropy(search.supernet(images, GOOD), labels)
+            loss = loss + functional.cross_entropy(search.supernet(images, BAD), (labels + 1) % 10)
+            if epoch >= 8:
+                loss = loss + functional.cross_entropy(search.supernet(images, STUDENT), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def test_matching_learns_to_prefer_the_better_teacher(digits: Images):
+    """Of two board paths, one of which teaches wrong labels and is preferred at first."""
+    keys = {"LR": 0.02, "SLICE": 16}
+    search = build_search(digits, encoding="separate", train={"BATCH_SIZE": 64}, search={"MATCHING": keys})
+    strategy = search.strategy
+    assert isinstance(strategy, PrioritizedStrategy)
+    train_two_teachers(search)
+    strategy.update_board([GOOD, BAD], Position(1, 0, 4))
+    board = strategy.board
+    assert [scored.architecture for scored in strategy.prioritized] == [GOOD, BAD]
+    differences = path_softmax(search.supernet, board.images, STUDENT).view_as(board.features) - board.features
+    with torch.no_grad():
+        strategy.matching.linear.weight.copy_(0.05 * (differences[1] - differences[0]).view(1, -1))
+
+    def weights() -> list[float]:
+        return strategy.matching(differences).tolist()
+
+    history = [weights()]
+    for epoch in range(1, 5):
+        for step, (images, _) in enumerate(search.loader.epoch(epoch)):
+            strategy.update_matching(images, STUDENT, Position(epoch, step, 4), lr=0.01)
+            history.append(weights())
+    assert history[0][0] < history[0][1] - 0.3
+    assert history[2][1] < history[1][1] < history[0][1], "the bad teacher, while it is chosen, loses weight"
+    assert history[-1][0] > history[-1][1] + 0.3
+    teacher = strategy.choose_teacher(STUDENT, Position(5, 0, 4))
+    assert teacher is not None
+    assert teacher.architecture == GOOD

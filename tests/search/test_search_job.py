@@ -21,6 +21,7 @@ from data.loading import Images
 from runtime.checkpoint import list_checkpoints, load_file, step_name
 from runtime.context import start
 from search.journal import SearchJournal
+from search.prior import OperationPrior
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20  # an epoch
@@ -168,6 +169,8 @@ def test_a_killed_search_continues_to_the_bit(recipe: Path, searched: Path, monk
     ("override", "part"),
     [
         ("FLOPS_MAXIMUM=0.1", r"its window is \[0.06, 0.14\], this run's is \[0.06, 0.1\]"),
+        ("SUPERNET.RESOLUTIONS=[8, 16]", r"its resolutions is None, this run's is \[8, 16\]"),
+        ("SEARCH.PRIOR=teacher", "its prior is even, this run's is teacher"),
         ("SEARCH.STRATEGY=uniform", "its strategy is prioritized, this run's is uniform"),
         ("SUPERNET.ENCODING=separate", "its encoding is superkernel"),
         ("SEED=6", "its seed is 5"),
@@ -177,7 +180,8 @@ def test_another_search_is_not_continued(recipe: Path, searched: Path, digits: I
     """Paths of another window on the board, say, would end up in the pick."""
     config = load_config(recipe, [f"SAVE_PATH={searched}", "RESUME_PATH=auto", override])
     with start(config, "train") as runtime:
-        journal = SearchJournal(config, runtime, tiny_space(), build_search(digits).training, STEPS)
+        prior = OperationPrior(config.search, tiny_space())
+        journal = SearchJournal(config, runtime, tiny_space(), build_search(digits).training, prior, STEPS)
         with pytest.raises(CheckpointError, match=part):
             journal.resume()
 
@@ -188,6 +192,24 @@ def test_a_search_killed_while_picking_continues_to_the_bit(recipe: Path, search
     kill_after(launch(recipe, folder), folder / "checkpoints" / step_name(2 * STEPS + 6))
     finish(launch(recipe, folder, "RESUME_PATH=auto"), folder)
     assert_same_end(searched, folder)
+
+
+@pytest.mark.slow
+def test_a_search_over_resolutions_that_follows_its_board_continues_to_the_bit(recipe: Path, searched: Path):
+    overrides = ["SUPERNET.RESOLUTIONS=[8, 10, 12]", "SEARCH.PRIOR=teacher"]
+    whole, killed = searched.parent / "resolutions", searched.parent / "killed over resolutions"
+    finish(launch(recipe, whole, *overrides), whole)
+    kill_after(launch(recipe, killed, *overrides), killed / "checkpoints" / step_name(30))
+    finish(launch(recipe, killed, *overrides, "RESUME_PATH=auto"), killed)
+    assert_same_end(whole, killed)
+    pick, space = read_pick(whole), tiny_space()
+    assert pick["window"]["resolutions"] == [8, 10, 12]
+    for entry in pick["architectures"]:
+        assert entry["macs"] == space.cost(space.parse(entry["architecture"]), entry["resolution"]).macs
+        assert entry["text"].endswith(f"@{entry['resolution']}")
+    state = load_file(list_checkpoints(whole)[0])
+    assert len({score["architecture"]["resolution"] for score in state["picker"]["scores"]}) > 1
+    assert len(set(state["prior_shares"][0])) > 1
 
 
 @pytest.mark.slow

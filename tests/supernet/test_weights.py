@@ -50,15 +50,15 @@ def search_checkpoint(encoding: str, folder: Path, **changes: Any) -> str:
 def test_every_published_layout_is_read(wrap: str | None, prefix: str) -> None:
     weights = {prefix + key: value for key, value in network(1).state_dict().items()}
     mine = network(2)
-    load_weights(mine, network_weights({wrap: weights} if wrap else weights, "file"), "file")
+    load_weights(mine, network_weights({wrap: weights} if wrap else weights, "file").tensors, "file")
     torch.testing.assert_close(mine.state_dict(), network(1).state_dict(), rtol=0, atol=0)
 
 
 def test_averaged_weights_come_first() -> None:
     last, averaged = {"weight": torch.zeros(1)}, {"weight": torch.ones(1)}
-    assert network_weights({"state_dict": last, "state_dict_ema": averaged}, "file") == averaged
+    assert network_weights({"state_dict": last, "state_dict_ema": averaged}, "file") == ("ema", averaged)
     for none in ({}, None):
-        assert network_weights({"state_dict": last, "state_dict_ema": none}, "file") == last
+        assert network_weights({"state_dict": last, "state_dict_ema": none}, "file") == ("plain", last)
 
 
 def test_weights_of_another_network_are_refused_naming_the_first_differences() -> None:

@@ -9,7 +9,7 @@ from itertools import groupby
 import pytest
 
 from configs.errors import ConfigError
-from tools.speed import depthwise, nasbench101, step
+from tools.speed import cream, depthwise, nasbench101, step
 from tools.speed.__main__ import main
 from tools.speed.timing import Timing, take_turns
 
@@ -36,6 +36,20 @@ def test_spnas_is_measured_beside_timm(capsys: pytest.CaptureFixture[str]) -> No
     rates = measure(capsys, "--space", "spnas")["images_per_second"]
     assert "timm spnasnet_100" in rates
     assert rates["timm spnasnet_100"]["ratios"]["timm spnasnet_100"] == 1.0
+
+
+def test_a_prioritized_step_is_measured_beside_the_uniform_one(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--board-images", "16", "--paths", "2", "--batch-size", "4", "--encoding", "superkernel"]
+    cream.main([*SMALL, "--device", "cpu", "--space", "fashion", *few])
+    result = json.loads(capsys.readouterr().out)
+    assert (result["space"], result["encoding"], result["batch_size"]) == ("fashion", "superkernel", 4)
+    parts, rates = result["milliseconds"], result["images_per_second"]
+    updates = [parts[name] for name in ("matching update", "board update", "drawing a path")]
+    assert min(parts.values()) > 0 or parts["drawing a path"] == 0
+    whole = parts["prioritized step"] + sum(updates)
+    assert rates["prioritized"]["median"] == pytest.approx(4e3 / whole, rel=0.01)
+    assert rates["uniform"]["median"] == pytest.approx(4e3 / parts["uniform step"], rel=0.01)
+    assert 0 < result["ratio"] < 1
 
 
 def test_depthwise_convolutions_are_measured_beside_the_librarys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,10 +96,11 @@ def test_long_turns_are_cut_into_slices() -> None:
 
     take_turns({"first": lambda: contestant("f"), "second": lambda: contestant("s")}, 1, seconds=0.9)
     slices = [name for name, _ in groupby(calls[4:])]
-    assert len(slices) > 2 and slices == ["f", "s"] * (len(slices) // 2)
+    assert len(slices) > 2
+    assert slices == ["f", "s"] * (len(slices) // 2)
 
 
 def test_an_unknown_benchmark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["tools.speed", "stepp"])
-    with pytest.raises(ConfigError, match=r"step, window, depthwise.*'stepp'"):
+    with pytest.raises(ConfigError, match=r"step, cream, window, depthwise.*'stepp'"):
         main()

@@ -1,4 +1,4 @@
-"""`python -m tools.speed step|window|depthwise|nasbench101`: measure speed beside a named rival, in one run."""
+"""`python -m tools.speed step|cream|window|depthwise|nasbench101`: measure speed beside a named rival, in one run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from configs.errors import ConfigError
 from runtime.scripts import run
 
-BENCHMARKS = ("step", "window", "depthwise", "nasbench101")
+BENCHMARKS = ("step", "cream", "window", "depthwise", "nasbench101")
 
 
 def main() -> None:
@@ -22,6 +22,10 @@ def main() -> None:
             from tools.speed import step
 
             step.main(arguments)
+        case "cream":
+            from tools.speed import cream
+
+            cream.main(arguments)
         case "window":
             from tools.speed import window
 

@@ -29,7 +29,7 @@ from supernet.catalog import build_space, select
 from supernet.networks.plain import MBConvNetwork
 from supernet.spaces.mbconv import MBConvSpace
 from tools.arguments import positive, resolution
-from tools.speed.timing import Timing, take_turns
+from tools.speed.timing import Timing, name_device, take_turns
 
 ENCODINGS = ("superkernel", "separate")
 PLAIN = "plain network"
@@ -129,7 +129,7 @@ class StepBenchmark:
             "path": self.space.text(self.path),
             "resolution": self.space.resolution,
             "batch_size": batch,
-            "device": _name(self.world.device),
+            "device": name_device(self.world.device),
             "threads": torch.get_num_threads(),
             "precision": self.options.precision,
             "compiled": self.options.compile,
@@ -152,10 +152,6 @@ def _choose_path(space: MBConvSpace, text: str | None) -> Architecture:
     if space.name == "spnas":
         return select("spnasnet_100", None, space.name).architecture
     return space.sample(make_generator(0, "tools.speed path"))
-
-
-def _name(device: torch.device) -> str:
-    return device.type if device.type == "cpu" else torch.get_device_module(device.type).get_device_name(device)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -62,3 +62,8 @@ def _time(call: Callable[[], object], count: int) -> float:
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
     return (time.perf_counter() - start) / count
+
+
+def name_device(device: torch.device) -> str:
+    """What the machine calls a device."""
+    return device.type if device.type == "cpu" else torch.get_device_module(device.type).get_device_name(device)

@@ -39,6 +39,10 @@ class NasBench101Space:
         update = {"channels": channels, "classes": classes, "resolution": resolution}
         return NasBench101Space(self.description.model_copy(update=update))
 
+    def at_resolution(self, resolution: int) -> NasBench101Space:
+        """The same space for other images; costs follow."""
+        return self.adapted(channels=self.channels, classes=self.classes, resolution=resolution)
+
     def parse(self, value: Any) -> Cell:
         """A cell from its hash, its rows (`str(cell)`), `[matrix, ops]` or `{"matrix": …, "ops": …}`.
 
@@ -79,8 +83,8 @@ class NasBench101Space:
 
     def cost(self, cell: Cell, resolution: int | None = None) -> Cost:
         """Exact MACs for one image and parameters, in the cell's order of vertices."""
-        update = {"resolution": resolution or self.resolution}
-        return cell_cost(self.description.model_copy(update=update), self.validate(cell))
+        space = self.at_resolution(resolution) if resolution else self
+        return cell_cost(space.description, self.validate(cell))
 
     def build_network(self, cell: Cell, generator: torch.Generator | None = None) -> CellNetwork:
         """The network of a cell, freshly initialised (from seed 0 without a generator)."""
