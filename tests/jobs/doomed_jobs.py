@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0  # seconds after which a job that hangs is killed
 PHASES = {
     "supernet step": "search.training:SupernetTraining.step",
-    "board": "search.strategies.prioritized:PrioritizedStrategy._update_board",
+    "board": "search.strategies.prioritized:PrioritizedStrategy.update_board",
     "measurement": "search.objective:SupernetObjective.__call__",
     "proposal": "search.pickers.evolution:EvolutionPicker.ask",
     "network step": "retrain.training:NetworkTraining.step",
