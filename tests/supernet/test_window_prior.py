@@ -44,7 +44,7 @@ def assert_proportional(draws: list[Architecture], weights: dict[Architecture, f
     assert abs(statistic - (len(expected) - 1)) < 5 * spread
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(windows(), st.integers(0, 2**32), st.sampled_from([4, 50, 2**14]))
 def test_draws_are_proportional_to_the_product_of_the_weights(case: Case, seed: int, bins: int) -> None:
     table, minimum, maximum = case

@@ -150,6 +150,7 @@ def test_marginals_add_up(case: Case) -> None:
             assert sum(shares.values()) == sum(share for depth, share in depths.items() if depth > layer)
 
 
+@pytest.mark.slow
 def test_cream_marginals_agree_with_samples() -> None:
     window = FlopsWindow(cream_table(), 285_000_000, 287_000_000)
     marginals, drawn = window.marginals(), window.sample(generator(8), 20_000)
