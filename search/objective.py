@@ -51,7 +51,7 @@ class SupernetObjective:
         return [self._scored(architecture, accuracy) for architecture, accuracy in zip(architectures, accuracies)]
 
     def _accuracy(self, architecture: Architecture) -> float:
-        network = self.space.extract(self.supernet, architecture)
+        network = self.precision.convert(self.space.extract(self.supernet, architecture))
         fit = partial(resize_images, resolution=architecture.resolution)
         with self.precision.autocast():
             recalibrate(network, (fit(images) for images, _ in self.recalibration))
