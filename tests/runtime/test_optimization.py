@@ -176,6 +176,17 @@ def test_only_gradients_that_exist_are_averaged_and_none_stays_none():
     assert world.reduced == [torch.Size([11])]  # one flat reduction
 
 
+def test_half_gradients_are_averaged_as_they_are_beside_those_of_fp32():
+    """One reduction for each type: what is half stays half on its way."""
+    world = TwoRanks()
+    kernel, norm = nn.Parameter(torch.zeros(6).half()), nn.Parameter(torch.zeros(2))
+    kernel.grad, norm.grad = torch.full((6,), 2.0).half(), torch.ones(2)
+    average_gradients([kernel, norm], world)
+    assert torch.equal(kernel.grad, torch.full((6,), 6.0).half())
+    assert torch.equal(norm.grad, torch.full((2,), 5.5))
+    assert world.reduced == [torch.Size([6]), torch.Size([2])]
+
+
 def test_layouts_survive_averaging():
     tensor = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
     expected = (tensor + 10) / 2
