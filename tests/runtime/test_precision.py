@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from configs.errors import ConfigError, DeviceError
+from configs.errors import DeviceError
 from configs.schema import Runtime, Train
 from runtime.amp import build_precision
-from runtime.apex import ApexPrecision
 from runtime.masters import MasterWeights
 from runtime.npu import OverflowRegister, find_overflow_register
 from runtime.optimization import average_gradients, build_optimizer
@@ -314,13 +313,6 @@ def test_only_a_saturating_npu_has_a_register(monkeypatch: pytest.MonkeyPatch) -
 def test_auto_is_fp32_on_a_cpu(keys: dict[str, Any], level: str, kind: type) -> None:
     built = build_precision(Runtime(**keys), World())
     assert (built.level, type(built)) == (level, kind)
-
-
-def test_apex_is_refused_in_one_message_where_it_is_absent() -> None:
-    config = Runtime(PRECISION="O2", AMP_ENGINE="apex", DTYPE="float16")
-    with pytest.raises(ConfigError, match=r"no apex that has amp .*AMP_ENGINE=native"):
-        build_precision(config, World())
-    assert issubclass(ApexPrecision, Precision)
 
 
 def test_a_device_without_the_type_is_refused_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

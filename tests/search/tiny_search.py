@@ -93,10 +93,11 @@ def build_search(
     encoding: str = "superkernel",
     train: Mapping[str, Any] = {},
     search: Mapping[str, Any] = {},
-    precision: Precision = Precision("O0", "bfloat16", torch.device("cpu")),
+    precision: Precision | None = None,
 ) -> TinySearch:
     """A fresh search; `train` and `search` override keys of TRAIN and SEARCH above."""
     world = world or World()
+    precision = precision or Precision("O0", "bfloat16", torch.device("cpu"))
     config, space = Train(**{**TRAIN, **train}), tiny_space()
     search_config = Search(**{**SEARCH, **search})
     supernet = space.build_supernet(encoding, make_generator(SEED, "supernet")).train()
