@@ -12,6 +12,7 @@ from torch import nn
 from configs.schema import Augment, Train
 from data.loading import Images
 from retrain.training import NetworkTraining
+from runtime.compilation import compile_in_place
 from runtime.journal import Position
 from runtime.precision import Precision
 from runtime.seeds import make_generator
@@ -74,3 +75,12 @@ def test_o3_trains_with_averages_in_fp32(selection: Selection, digits: Images) -
     for name in ("state_dict", "state_dict_ema"):
         assert {value.dtype for value in state[name].values() if value.is_floating_point()} == {torch.float32}
     assert dtypes(training.averaged.module) == {torch.float32}
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_on_o2(selection: Selection, digits: Images) -> None:
+    plain, compiled = (build(selection, "O2", "bfloat16") for _ in range(2))
+    for training in (plain, compiled):
+        training.network.set_regularization(0.0, 0.0)
+    compile_in_place(compiled.network, torch.device("cpu"))
+    assert advance(compiled, digits, 0, 3) == pytest.approx(advance(plain, digits, 0, 3), rel=0.02)
