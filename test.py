@@ -49,7 +49,7 @@ def main() -> None:
         load_weights(network, weights.tensors, path)
         images = open_images(config, selection.space.resolution, runtime)
         runtime.describe(config)
-        network.to(runtime.device, memory_format=runtime.memory_format)
+        runtime.precision.convert(network.to(runtime.device, memory_format=runtime.memory_format))
         if config.runtime.compile:
             compile_in_place(network, runtime.device)
 

@@ -114,6 +114,8 @@ def _describe(schema: dict[str, Any]) -> str:
         fixed = schema.get("prefixItems")
         items = [_describe(item) for item in fixed] if fixed else [_describe(schema["items"]), "…"]
         return f"[{', '.join(items)}]"
+    if "const" in schema:
+        return str(schema["const"])
     names = {"string": "text", "boolean": "true | false", "integer": "int", "number": "float"}
     return " ".join([names.get(schema["type"], schema["type"]), *_bounds(schema)])
 

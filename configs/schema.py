@@ -246,8 +246,18 @@ class Runtime(Section):
     """Device, precision, logging and checkpoints."""
 
     device: Literal["auto", "cpu", "cuda", "npu"] = Field("auto", description="auto: the accelerator, else the cpu")
-    precision: Literal["O0", "O1"] = Field("O0", description="O0: fp32; O1: autocast with a scaled loss")
-    dtype: Literal["float16", "bfloat16"] = Field("bfloat16", description="half precision type of O1")
+    precision: Literal["auto", "O0", "O1", "O2", "O3"] = Field(
+        "O0",
+        description="O0: fp32; O1: autocast; O2: half weights but for batch norm, fp32 masters; O3: everything half, "
+        "without masters; auto: O2 on an accelerator, O0 on a cpu",
+    )
+    dtype: Literal["float16", "bfloat16"] = Field("bfloat16", description="half precision type of O1, O2 and O3")
+    loss_scale: Annotated[float, Field(gt=0.0)] | Literal["dynamic"] = Field(
+        "dynamic", description="of float16: fixed, or found and kept as large as gradients allow"
+    )
+    amp_engine: Literal["native", "apex"] = Field(
+        "native", description="what runs O1 and O2: this project, or an installed apex that has amp (float16 only)"
+    )
     compile: bool = Field(False, description="torch.compile of the network (retrain.py, test.py)")
     channels_last: bool = Field(True, description="channels-last memory format where the device has it (cpu, cuda)")
     threads: Annotated[int, Field(ge=0, le=1024)] = Field(
@@ -260,6 +270,12 @@ class Runtime(Section):
     log_interval: Positive = Field(50, description="steps between two log lines and records")
     checkpoint_interval: Count = Field(0, description="steps between two checkpoints; 0: one at the end of each epoch")
     keep_checkpoints: Positive = Field(2, description="newest checkpoints kept, beside the best")
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Runtime:
+        if self.amp_engine == "apex" and self.dtype != "float16":
+            raise ValueError(f"RUNTIME.AMP_ENGINE apex knows no {self.dtype}: set RUNTIME.DTYPE to float16")
+        return self
 
 
 class Config(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from configs.schema import Augment, Train
 from runtime.compatibility import import_torchvision
 from runtime.guard import GuardedStep
 from runtime.journal import Position
+from runtime.masters import MasterWeights
 from runtime.optimization import (
     average_statistics,
     build_optimizer,
@@ -49,18 +51,22 @@ class NetworkTraining:
     ) -> None:
         self.config, self.network = config, network
         self.precision, self.world, self.seed = precision, world, seed
-        self.optimizer = build_optimizer(config, network)
         self.averaged = _average_weights(network, config.ema_decay) if config.ema_decay else None
-        self.guard = GuardedStep(network, self.optimizer, config.clip_gradient, precision, world)
-        self._weights = {"state_dict": (network, self.guard.statistics)}
+        self.weights, self.optimizer = precision.prepare(network, partial(build_optimizer, config))
+        self.guard = GuardedStep(self.weights, self.optimizer, config.clip_gradient, precision, world)
+        self._kept: dict[str, tuple[MasterWeights | nn.Module, RunningStatistics]] = {
+            "state_dict": (self.weights, self.guard.statistics)
+        }
         if self.averaged:
-            self._weights["state_dict_ema"] = (self.averaged.module, RunningStatistics(self.averaged.module))
+            self._kept["state_dict_ema"] = (self.averaged.module, RunningStatistics(self.averaged.module))
         self.mixup = _mix(augment, config, classes) if augment.mixup or augment.cutmix else None
 
     @property
     def best_network(self) -> nn.Module:
-        """What is evaluated: the averaged weights if there are any."""
-        return self.averaged.module if self.averaged else self.network
+        """What is evaluated: the averaged weights, as this precision computes with them, if there are any."""
+        if not self.averaged:
+            return self.network
+        return self.precision.convert(copy.deepcopy(self.averaged.module))  # averages are fp32 at every level
 
     def step(self, images: Tensor, labels: Tensor, position: Position) -> Tensor:
         """One step on TRAIN.ACCUMULATION equal micro-batches of these images; the loss, left on the device."""
@@ -73,7 +79,7 @@ class NetworkTraining:
         parts = zip(images.chunk(self.config.accumulation), labels.chunk(self.config.accumulation))
         loss = self.guard(*(partial(self._loss, *part) for part in parts))
         if self.averaged:
-            self.averaged.update(self.network, step=position.total)
+            self.averaged.update(self.weights, step=position.total)
         return loss
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -89,9 +95,9 @@ class NetworkTraining:
     def state_dict(self) -> dict[str, Any]:
         """Weights (and averaged ones), optimizer, loss scale; called by all ranks."""
         weights, shares = {}, {}
-        for name, (module, statistics) in self._weights.items():
+        for name, (held, statistics) in self._kept.items():
             averages, shares[name] = statistics.state_dict(self.world)
-            weights[name] = {**module.state_dict(), **averages}
+            weights[name] = {**held.state_dict(), **averages}
         return {
             **weights,
             "statistics": shares,
@@ -101,9 +107,9 @@ class NetworkTraining:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`; averaged weights start from the plain ones where the state has none."""
-        for name, (module, statistics) in self._weights.items():
+        for name, (held, statistics) in self._kept.items():
             name = name if name in state else "state_dict"
-            module.load_state_dict(state[name])
+            held.load_state_dict(state[name])
             statistics.load(state["statistics"][name], self.world)
         load_optimizer(self.optimizer, state["optimizer"])
         self.precision.load_state_dict(state["precision"])

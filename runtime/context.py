@@ -15,6 +15,7 @@ import torch
 from configs.errors import CheckpointError, ConfigError
 from configs.loading import dump_config
 from configs.schema import Config
+from runtime.amp import build_precision
 from runtime.checkpoint import Checkpointer, list_checkpoints
 from runtime.console import make_logger
 from runtime.device import memory_format
@@ -73,7 +74,7 @@ def start(config: Config, job: str) -> Iterator[Runtime]:
     Raises:
         ConfigError: SAVE_PATH cannot be written.
         CheckpointError: RESUME_PATH and SAVE_PATH do not fit together (train and retrain).
-        DeviceError: as `start_world`.
+        DeviceError: as `start_world` and `build_precision`.
     """
     world = start_world(config.runtime)
     logger = make_logger(world.rank, world.size)
@@ -83,7 +84,7 @@ def start(config: Config, job: str) -> Iterator[Runtime]:
     yield Runtime(
         device=world.device,
         world=world,
-        precision=Precision(settings.precision, settings.dtype, world.device),
+        precision=build_precision(settings, world),
         tracker=Tracker(folder, world.is_main),
         checkpointer=Checkpointer(folder / "checkpoints", settings.keep_checkpoints, world),
         folder=folder,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
+from runtime.masters import MasterWeights
 from runtime.optimization import average_gradients
 from runtime.precision import Precision
 from runtime.statistics import RunningStatistics
@@ -25,12 +26,12 @@ class GuardedStep:
     """
 
     def __init__(
-        self, module: nn.Module, optimizer: Optimizer, clip_norm: float, precision: Precision, world: World
+        self, weights: MasterWeights, optimizer: Optimizer, clip_norm: float, precision: Precision, world: World
     ) -> None:
-        self.parameters = list(module.parameters())  # walking a supernet's modules at each step would take long
+        self.weights = weights
         self.optimizer, self.clip_norm = optimizer, clip_norm
         self.precision, self.world = precision, world
-        self.statistics = RunningStatistics(module)
+        self.statistics = RunningStatistics(weights.module)
         self._faults: list[Tensor] = []
 
     def __call__(self, *computations: Callable[[], Tensor]) -> Tensor:
@@ -38,11 +39,12 @@ class GuardedStep:
 
         Each graph is freed before the next loss is computed, so that a step needs the memory of one micro-batch.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        self.weights.clear_gradients()
+        self.precision.begin()
         before = self.statistics.flat.clone()
         loss = self._accumulate(computations)
-        average_gradients(self.parameters, self.world)
-        taken = self.precision.step(self.optimizer, self.clip_norm)
+        average_gradients(self.weights.parameters, self.world)
+        taken = self.precision.step(self.weights, self.optimizer, self.clip_norm)
         self.statistics.flat.copy_(torch.where(taken, self.statistics.flat, before))
         self._faults.append(self._is_fault(loss, taken))
         return loss
@@ -58,8 +60,8 @@ class GuardedStep:
         return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
     def _is_fault(self, loss: Tensor, taken: Tensor) -> Tensor:
-        """A step that was not taken; with a loss scale, that may only have been the search for the right scale."""
-        if not self.precision.is_scaled:
+        """A step that was not taken; with a dynamic loss scale, it may have been the search for the right scale."""
+        if not self.precision.has_dynamic_scale:
             return ~taken
         spoilt = self.world.sum((~loss.isfinite()).float()) > 0
         return ~taken & (spoilt | self.precision.is_collapsed)

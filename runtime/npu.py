@@ -6,9 +6,11 @@ This is the only module that uses torch_npu's names (`torch.npu`); importing tor
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def configure_npu() -> None:
@@ -27,6 +29,34 @@ def configure_npu() -> None:
 def make_npu_deterministic() -> None:
     """Ordered reductions between NPUs; to be called before the process group is made."""
     os.environ.setdefault("HCCL_DETERMINISTIC", "true")
+
+
+class OverflowRegister:
+    """The flag that chips of the first generation set at an overflow: they saturate, and make neither inf nor NaN.
+
+    Args:
+        total: sums a tensor of the device over all ranks.
+    """
+
+    def __init__(self, utils: Any, device: torch.device, total: Callable[[Tensor], Tensor]) -> None:
+        self._utils, self._device, self._total = utils, device, total
+
+    def clear(self) -> None:
+        """Forget what was before."""
+        self._utils.clear_npu_overflow_flag()
+
+    def found(self) -> Tensor:
+        """Whether there was an overflow since `clear`, on any rank: (), bool, on the device."""
+        return self._total(torch.tensor(float(self._utils.get_npu_overflow_flag()), device=self._device)) > 0
+
+
+def find_overflow_register(device: torch.device, total: Callable[[Tensor], Tensor]) -> OverflowRegister | None:
+    """The register of a chip that saturates; None for any other device, where inf and NaN tell."""
+    utils: Any = getattr(getattr(torch, "npu", None), "utils", None)
+    needed = ("is_support_inf_nan", "get_npu_overflow_flag", "clear_npu_overflow_flag")
+    if device.type != "npu" or not all(hasattr(utils, name) for name in needed) or utils.is_support_inf_nan():
+        return None
+    return OverflowRegister(utils, device, total)
 
 
 def _switch_off(holder: Any, setting: str) -> None:

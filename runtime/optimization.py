@@ -14,16 +14,16 @@ from runtime.compatibility import import_torchvision
 from runtime.world import World
 
 
-def build_optimizer(config: Train, module: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(config: Train, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """The configured optimizer; vectors (batch norm, biases) are not decayed.
 
     All of them leave parameters without a gradient alone: neither decay nor momentum moves what is off the path.
     torch's own are fused where the device has that: one pass over the weights instead of three (docs/performance.md).
     """
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in module.parameters())
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     groups = [
-        {"params": [p for p in module.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in module.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     match config.optimizer:
         case "sgd":
@@ -83,7 +83,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
-    """Average over the ranks the gradients that exist, in one flat all-reduce.
+    """Average over the ranks the gradients that exist, in one flat all-reduce for each floating-point type.
 
     Parameters without a gradient stay without one. All ranks must have run the same path: the same gradients exist.
     """
@@ -97,10 +97,11 @@ def average_statistics(module: nn.Module, world: World) -> None:
 
 @torch.no_grad()
 def average_tensors(tensors: Sequence[Tensor], world: World) -> None:
-    """Average tensors over the ranks, in place, in one flat all-reduce."""
-    if world.size == 1 or not tensors:
+    """Average tensors over the ranks, in place, in one flat all-reduce for each type among them."""
+    if world.size == 1:
         return
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    world.mean(flat)
-    for tensor, average in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
-        tensor.copy_(average.view_as(tensor))
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+        flat = world.mean(torch.cat([tensor.reshape(-1) for tensor in alike]))
+        for tensor, average in zip(alike, flat.split([tensor.numel() for tensor in alike])):
+            tensor.copy_(average.view_as(tensor))

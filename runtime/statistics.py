@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from runtime.casting import at_least_fp32
 from runtime.world import World
 
 _ALIGNMENT = 32  # elements; kernels may want the buffers' addresses aligned
@@ -48,7 +49,7 @@ class RunningStatistics:
         own = self.flat.clone()
         shares = world.gather(own.cpu())
         self.flat.copy_(torch.stack(shares).mean(0))
-        averages = {full: buffer.clone() for (_, _, full), buffer in zip(self._owners, self._buffers())}
+        averages = {full: at_least_fp32(buffer.clone()) for (_, _, full), buffer in zip(self._owners, self._buffers())}
         self.flat.copy_(own)
         return averages, shares
 

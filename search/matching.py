@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from runtime.casting import at_least_fp32
 from runtime.optimization import average_tensors
 from runtime.world import World
 from search.board import PrioritizedBoard
@@ -89,21 +90,22 @@ def matching_gradient(
     """d L / d rho of the one-step look-ahead (eq. 7-8): L = CE of theta' on held-out images, theta' = theta - lr rho g.
 
     g = grad_theta KD on `train_images`, through the whole student path. Since rho enters theta' linearly, the exact
-    derivative is -lr <grad L(theta'), g>: no second-order differentiation is needed.
+    derivative is -lr <grad L(theta'), g>: no second-order differentiation is needed. All of it is computed in fp32,
+    since a step ahead is smaller than what half precision resolves.
 
     Returns:
         A scalar, equal on all ranks; gradient descent on rho lowers the held-out loss.
     """
-    names, parameters = zip(*supernet.named_parameters())
+    weights = {name: at_least_fp32(parameter) for name, parameter in supernet.named_parameters()}
     train_images, images, labels = map(_at_least_two, (train_images, *held_out))
     target = path_softmax(supernet, train_images, teacher.architecture)
     with frozen_statistics(supernet):
-        inner = distillation_loss(supernet(train_images, student).float(), target)
-        first = _gradients(inner, parameters, world)
+        inner = distillation_loss(functional_call(supernet, weights, (train_images, student)).float(), target)
+        first = _gradients(inner, list(weights.values()), world)
         step = lr * float(teacher.strength.detach())
         ahead = {
-            name: (p if g is None else p - step * g).detach().requires_grad_()
-            for name, p, g in zip(names, parameters, first)
+            name: (weight if slope is None else weight - step * slope).detach().requires_grad_()
+            for (name, weight), slope in zip(weights.items(), first)
         }
         outer = functional.cross_entropy(functional_call(supernet, ahead, (images, student)).float(), labels)
         second = _gradients(outer, list(ahead.values()), world)

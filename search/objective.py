@@ -54,6 +54,7 @@ class SupernetObjective:
     def _accuracy(self, architecture: Architecture) -> float:
         network = self.space.extract(self.supernet, architecture)
         network.to(memory_format=self._memory_format)  # type: ignore[call-overload]  # missing in torch's stubs
+        network = self.precision.convert(network)
         fit = partial(resize_images, resolution=architecture.resolution)
         with self.precision.autocast():
             recalibrate(network, (fit(images) for images, _ in self.recalibration))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -34,8 +35,8 @@ class SupernetTraining:
     ) -> None:
         self.config, self.supernet, self.strategy = config, supernet, strategy
         self.precision, self.world, self.seed = precision, world, seed
-        self.optimizer = build_optimizer(config, supernet)
-        self.guard = GuardedStep(supernet, self.optimizer, config.clip_gradient, precision, world)
+        self.weights, self.optimizer = precision.prepare(supernet, partial(build_optimizer, config))
+        self.guard = GuardedStep(self.weights, self.optimizer, config.clip_gradient, precision, world)
 
     def step(self, images: Tensor, labels: Tensor, paths: Sequence[Architecture], position: Position) -> Tensor:
         """One step, on the epoch's path of this position; the loss, not synchronised with the host."""
@@ -53,7 +54,7 @@ class SupernetTraining:
         """Weights, optimizer, loss scale, strategy; called by all ranks, of whose batch-norm statistics it has all."""
         averages, shares = self.guard.statistics.state_dict(self.world)
         return {
-            "state_dict": {**self.supernet.state_dict(), **averages},
+            "state_dict": {**self.weights.state_dict(), **averages},
             "statistics": shares,
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
@@ -62,7 +63,7 @@ class SupernetTraining:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self.supernet.load_state_dict(state["state_dict"])
+        self.weights.load_state_dict(state["state_dict"])
         self.guard.statistics.load(state["statistics"], self.world)
         load_optimizer(self.optimizer, state["optimizer"])
         self.precision.load_state_dict(state["precision"])

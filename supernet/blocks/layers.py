@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.casting import at_least_fp32
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
@@ -38,8 +40,16 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = F
 
 
 def trains_on_cpu(images: Tensor, weight: Tensor) -> bool:
-    """Whether this is a plain eager step on a processor, the one place where gradients of our own are used."""
-    plain = images.dtype == weight.dtype and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    """Whether this is a plain eager step on a processor, the one place where gradients of our own are used.
+
+    Not in half precision: the library sums in fp32 there.
+    """
+    plain = (
+        images.dtype == weight.dtype
+        and at_least_fp32(weight) is weight
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
     return images.device.type == "cpu" and torch.is_grad_enabled() and weight.requires_grad and plain
 
 
@@ -68,7 +78,9 @@ def resize_images(images: Tensor, resolution: int | None) -> Tensor:
     """(B, C, H, W) -> (B, C, resolution, resolution), antialiased; unchanged at None or that size."""
     if resolution is None or images.shape[2:] == (resolution, resolution):
         return images
-    return functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+    size = (resolution, resolution)
+    resized = functional.interpolate(at_least_fp32(images), size, mode="bilinear", antialias=True)
+    return resized.to(images.dtype)  # processors resize no half precision
 
 
 def drop_path(images: Tensor, rate: float, training: bool) -> Tensor:

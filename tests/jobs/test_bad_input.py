@@ -262,6 +262,19 @@ CASES = {
     ),
     "means of other images": (f"{SEARCH} DATA.MEAN=[0.1,0.2,0.3]", "DATA.MEAN has 3 numbers", "1 channels"),
     "unknown policy": (f"{FOLDER}/good DATA.AUGMENT.POLICY=nonsense", "DATA.AUGMENT.POLICY 'nonsense'", "rand-m9"),
+    # precision
+    "no loss scale": (
+        f"{SEARCH} RUNTIME.LOSS_SCALE=fast",
+        "RUNTIME.LOSS_SCALE: 'fast'",
+        "allowed: float > 0 or dynamic",
+    ),
+    "loss scale of zero": (f"{SEARCH} RUNTIME.LOSS_SCALE=0", "RUNTIME.LOSS_SCALE: 0", "float > 0 or dynamic"),
+    "unknown level": (f"{SEARCH} RUNTIME.PRECISION=O4", "RUNTIME.PRECISION: 'O4'", "auto | O0 | O1 | O2 | O3"),
+    "absent apex": (
+        f"{SEARCH} RUNTIME.PRECISION=O2 RUNTIME.DTYPE=float16 RUNTIME.AMP_ENGINE=apex",
+        "no apex that has amp",
+    ),
+    "apex and its other type": (f"{SEARCH} RUNTIME.AMP_ENGINE=apex", "apex knows no bfloat16", "float16"),
     # what is selected
     "unknown selection": (f"{RETRAIN} MODEL_SELECTION=15", "MODEL_SELECTION 15 is not known", "14, 43, 114, 287, 481"),
     "digits of wrong length": (f"{RETRAIN} MODEL_SELECTION=nasbench_macro/012", "'012' has 3 digits", "8 layers"),

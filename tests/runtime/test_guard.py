@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from runtime.watch import StepWatch
 from runtime.world import World
 
 CPU = torch.device("cpu")
-LEVELS = [("O0", "float16"), ("O1", "bfloat16"), ("O1", "float16")]
+LEVELS = [("O0", "float16"), *((level, dtype) for level in ("O1", "O2", "O3") for dtype in ("bfloat16", "float16"))]
 
 
 class TinyStep:
@@ -24,9 +25,10 @@ class TinyStep:
     def __init__(self, level: str, dtype: str, fused: bool = False, clip: float = 0.0) -> None:
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
-        parameters = self.model.parameters()
-        self.optimizer = torch.optim.SGD(parameters, 0.1, momentum=0.9, weight_decay=0.1, fused=fused)
-        self.guard = GuardedStep(self.model, self.optimizer, clip, Precision(level, dtype, CPU), World())
+        precision = Precision(level, dtype, CPU)
+        build = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.1, fused=fused)
+        self.weights, self.optimizer = precision.prepare(self.model, build)
+        self.guard = GuardedStep(self.weights, self.optimizer, clip, precision, World())
 
     def step(self, images: float = 1.0, loss: float = 1.0, more: float = 0.0) -> float:
         pixels = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * images
@@ -38,7 +40,7 @@ class TinyStep:
         return self.guard(compute_loss).item()
 
     def state(self) -> dict[str, Any]:
-        weights = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+        weights = {name: value for name, value in self.weights.state_dict().items() if value.is_floating_point()}
         return copy.deepcopy({**weights, "momentum": [s["momentum_buffer"] for s in self.optimizer.state.values()]})
 
 

@@ -93,7 +93,7 @@ def test_rates_lie_between_minimum_and_peak(
 
 
 def test_the_rate_reaches_every_group():
-    optimizer = build_optimizer(Train(), nn.Conv2d(1, 2, 3))
+    optimizer = build_optimizer(Train(), list(nn.Conv2d(1, 2, 3).parameters()))
     set_learning_rate(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
 
@@ -101,7 +101,7 @@ def test_the_rate_reaches_every_group():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_vectors_are_not_decayed(name: str):
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 5))
-    optimizer = build_optimizer(Train(OPTIMIZER=name, WEIGHT_DECAY=0.25), module)
+    optimizer = build_optimizer(Train(OPTIMIZER=name, WEIGHT_DECAY=0.25), list(module.parameters()))
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {key: decays[id(p)] for key, p in module.named_parameters()} == {
         **dict.fromkeys(["0.weight", "2.weight"], 0.25),
@@ -114,7 +114,7 @@ def test_sgd_is_nesterovs():
     parameter = nn.Parameter(torch.tensor([[3.0]], dtype=torch.float64))
     module = nn.Module()
     module.weight = parameter
-    optimizer = build_optimizer(Train(LR=0.1, MOMENTUM=0.9, WEIGHT_DECAY=0.5), module)
+    optimizer = build_optimizer(Train(LR=0.1, MOMENTUM=0.9, WEIGHT_DECAY=0.5), list(module.parameters()))
     weight, velocity = 3.0, 0.0
     for gradient in (1.0, -2.0):
         parameter.grad = torch.full_like(parameter, gradient)
@@ -129,7 +129,7 @@ def test_sgd_is_nesterovs():
 def test_what_is_off_the_path_keeps_every_bit(name: str):
     """Neither decay nor the momentum of earlier steps moves it; then it goes on with the momentum it had."""
     branches = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
-    optimizer = build_optimizer(Train(OPTIMIZER=name, LR=0.1, WEIGHT_DECAY=0.5), branches)
+    optimizer = build_optimizer(Train(OPTIMIZER=name, LR=0.1, WEIGHT_DECAY=0.5), list(branches.parameters()))
 
     def step(branch: int) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -176,6 +176,17 @@ def test_only_gradients_that_exist_are_averaged_and_none_stays_none():
     assert world.reduced == [torch.Size([11])]  # one flat reduction
 
 
+def test_half_gradients_are_averaged_as_they_are_beside_those_of_fp32():
+    """One reduction for each type: what is half stays half on its way."""
+    world = TwoRanks()
+    kernel, norm = nn.Parameter(torch.zeros(6).half()), nn.Parameter(torch.zeros(2))
+    kernel.grad, norm.grad = torch.full((6,), 2.0).half(), torch.ones(2)
+    average_gradients([kernel, norm], world)
+    assert torch.equal(kernel.grad, torch.full((6,), 6.0).half())
+    assert torch.equal(norm.grad, torch.full((2,), 5.5))
+    assert world.reduced == [torch.Size([6]), torch.Size([2])]
+
+
 def test_layouts_survive_averaging():
     tensor = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
     expected = (tensor + 10) / 2
@@ -205,13 +216,13 @@ def test_statistics_are_averaged_and_counters_are_not():
 def test_a_loaded_state_keeps_the_devices_own_way_of_computing(name: str) -> None:
     """A state from a device that fuses serves one that does not, and the other way round."""
     layer = nn.Linear(3, 2)
-    optimizer = build_optimizer(Train(OPTIMIZER=name), layer)
+    optimizer = build_optimizer(Train(OPTIMIZER=name), list(layer.parameters()))
     layer(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     state = optimizer.state_dict()
     for group in state["param_groups"]:
         group |= {"fused": not group.get("fused"), "lr": 0.125}
-    fresh = build_optimizer(Train(OPTIMIZER=name), layer)
+    fresh = build_optimizer(Train(OPTIMIZER=name), list(layer.parameters()))
     own = [group.get("fused") for group in fresh.param_groups]
     load_optimizer(fresh, state)
     assert [group.get("fused") for group in fresh.param_groups] == own
@@ -224,7 +235,7 @@ def test_momentum_starts_wherever_a_path_is_new() -> None:
     weights = {}
     for fused in (True, False):
         layers = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(3))
-        optimizer = build_optimizer(Train(LR=0.1, WEIGHT_DECAY=0.01), layers)
+        optimizer = build_optimizer(Train(LR=0.1, WEIGHT_DECAY=0.01), list(layers.parameters()))
         for layer in layers:
             nn.init.eye_(layer.weight)
         for group in optimizer.param_groups:

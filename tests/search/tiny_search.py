@@ -93,13 +93,14 @@ def build_search(
     encoding: str = "superkernel",
     train: Mapping[str, Any] = {},
     search: Mapping[str, Any] = {},
+    precision: Precision | None = None,
 ) -> TinySearch:
     """A fresh search; `train` and `search` override keys of TRAIN and SEARCH above."""
     world = world or World()
+    precision = precision or Precision("O0", "bfloat16", torch.device("cpu"))
     config, space = Train(**{**TRAIN, **train}), tiny_space()
     search_config = Search(**{**SEARCH, **search})
     supernet = space.build_supernet(encoding, make_generator(SEED, "supernet")).train()
-    precision = Precision("O0", "bfloat16", torch.device("cpu"))
     recalibration = images.evaluation("train", 32, search_config.board.recalibration_images, shard=False, keep=True)
     held_out = images.evaluation("search", 40, search_config.board.images, shard=False, keep=True)
     objective = SupernetObjective(space, supernet, recalibration, held_out, world, precision)

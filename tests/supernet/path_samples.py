@@ -76,7 +76,7 @@ def batch(seed: int = 0, images: int = 4) -> tuple[Tensor, Tensor]:
 
 def train_steps(network: nn.Module, path: Architecture | None, steps: int, **keys: object) -> torch.optim.Optimizer:
     """Train a supernet on one path, or a plain network (path None); keys are those of TRAIN."""
-    optimizer = build_optimizer(Train(**{"LR": 0.01, "WEIGHT_DECAY": 0.01, **keys}), network)
+    optimizer = build_optimizer(Train(**{"LR": 0.01, "WEIGHT_DECAY": 0.01, **keys}), list(network.parameters()))
     for step in range(steps):
         step_once(network, path, optimizer, step)
     return optimizer

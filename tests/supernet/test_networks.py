@@ -122,7 +122,9 @@ def test_training_a_path_leaves_all_else_alone(name: str, encoding: str) -> None
 def test_momentum_of_an_earlier_path_does_not_move_it(encoding: str, optimizer_name: str) -> None:
     supernet = shared_supernet("fashion", encoding)
     first, second = paths("fashion", 2, seed=4)
-    optimizer = build_optimizer(Train(OPTIMIZER=optimizer_name, LR=0.05, WEIGHT_DECAY=0.01), supernet)
+    optimizer = build_optimizer(
+        Train(OPTIMIZER=optimizer_name, LR=0.05, WEIGHT_DECAY=0.01), list(supernet.parameters())
+    )
     step_once(supernet, first, optimizer, 0)
     remembered = {parameter: parameter.detach().clone() for parameter in active_parameters(supernet)}
     step_once(supernet, second, optimizer, 1)

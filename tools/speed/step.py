@@ -98,19 +98,20 @@ class StepBenchmark:
         return partial(training.step, self.images, self.labels, Position(0, 0, 1))
 
     def _timm(self) -> Step:
-        """timm's network and torch's optimizer, as its users would write the step."""
+        """timm's network and torch's optimizer, as its users would write the step: half precision is autocast there."""
         import_torchvision()  # slow; timm needs it
         from timm import create_model
 
         network = self._place(create_model("spnasnet_100", num_classes=CLASSES)).train()
-        config = self.config
+        config, precision = self.config, self.precision
+        autocast = torch.autocast(self.world.device.type, dtype=precision.dtype, enabled=precision.level != "O0")
         optimizer = torch.optim.SGD(
             network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
         )
 
         def step() -> Tensor:
             optimizer.zero_grad()
-            with self.precision.autocast():
+            with autocast:
                 loss = functional.cross_entropy(
                     network(self.images), self.labels, label_smoothing=config.label_smoothing
                 )
@@ -182,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "npu"], help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
-    parser.add_argument("--precision", default="O0", choices=["O0", "O1"], help="as RUNTIME.PRECISION")
+    parser.add_argument("--precision", default="O0", choices=["O0", "O1", "O2", "O3"], help="as RUNTIME.PRECISION")
     parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"], help="as RUNTIME.DTYPE")
     parser.add_argument("--compile", action="store_true", help="all contestants through torch.compile")
     parser.add_argument("--json", action="store_true", help="one JSON object for each resolution")
