@@ -72,6 +72,8 @@ class Study:
         )
         recipes = {"search": self.search, "retrain": self.retrain, "test": test}
         made = {"processes": options.processes, **{name: dump_config(one) for name, one in recipes.items()}}
+        if self.search.supernet.resolutions:
+            raise ConfigError("architectures are compared at one image size: leave SUPERNET.RESOLUTIONS out of --cfg")
         self.out.mkdir(parents=True, exist_ok=True)
         if (self.out / "study.json").is_file() and read(self.out / "study.json") != made:
             raise ConfigError(f"{self.out} holds a study of other recipes, keys or processes; choose another --out")

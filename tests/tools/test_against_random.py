@@ -118,6 +118,11 @@ def test_the_result_of_another_architecture_is_refused(study: list[against_rando
         against_random.main(arguments())
 
 
+def test_image_sizes_as_a_choice_are_refused(study: list[against_random.Contender]) -> None:
+    with pytest.raises(ConfigError, match="at one image size"):
+        against_random.main(arguments("SUPERNET.RESOLUTIONS=[28,20]"))
+
+
 def test_more_architectures_than_the_window_holds_are_refused(study: list[against_random.Contender]) -> None:
     with pytest.raises(ConfigError, match=r"window holds 8525 architectures"):
         against_random.main(arguments("--random", "8525"))
