@@ -22,13 +22,12 @@ from supernet.cost import CostTable, format_millions
 from supernet.window_best import Scores, best_first
 from supernet.window_genes import freed, genes_of, mixed
 from supernet.window_marginals import Marginals, window_marginals
-from supernet.window_prior import Prior, PriorSampler
+from supernet.window_prior import BLOCK, Prior, PriorSampler
 from supernet.window_random import Shuffle, uniform_integers
 from supernet.window_sampler import WindowSampler
 from supernet.window_stage import StageChoices, StageSums
 from supernet.window_table import Stages, WindowTable, nearest_costs
 
-BLOCK = 2**15  # proposals drawn at once: their arrays stay in the processor's cache
 SAMPLE_BINS, VARIATION_BINS = 1024, 256  # resolution of the samplers: for many draws, and for a single one
 TRIES = 64  # proposals for a single draw
 LEAST_ACCEPTANCE = 1 / 64  # of a sampler's proposals, below which the exact table draws faster

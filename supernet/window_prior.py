@@ -19,7 +19,7 @@ from supernet.window_table import Stages
 
 Prior = Sequence[Sequence[Mapping[int, float]]]
 STAGE_END = -1
-BLOCK = 2**15  # proposals drawn at once
+BLOCK = 2**15  # proposals drawn at once: their arrays stay in the processor's cache
 FUTILE = 64  # blocks without a member, after which there is none
 Step = tuple[int, int, float]  # (operation or STAGE_END, MACs, weight)
 

@@ -185,14 +185,7 @@ class CreamBenchmark:
             "threads": torch.get_num_threads(),
             "precision": options.precision,
             "torch": torch.__version__,
-            "images_per_second": {
-                name: {
-                    "median": round(images / timing.median, 1),
-                    "lowest": round(images / max(timing.repeats), 1),
-                    "highest": round(images / min(timing.repeats), 1),
-                }
-                for name, timing in (("uniform", uniform), ("prioritized", full))
-            },
+            "images_per_second": {"uniform": uniform.rates(images), "prioritized": full.rates(images)},
             "ratio": round(full.ratio(uniform), 3),
             "milliseconds": {name: round(1e3 * seconds, 2) for name, seconds in parts.items()},
         }

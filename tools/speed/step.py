@@ -137,9 +137,7 @@ class StepBenchmark:
             "torch": torch.__version__,
             "images_per_second": {
                 name: {
-                    "median": round(batch / timing.median, 1),
-                    "lowest": round(batch / max(timing.repeats), 1),
-                    "highest": round(batch / min(timing.repeats), 1),
+                    **timing.rates(batch),
                     "ratios": {rival: round(timing.ratio(timings[rival]), 3) for rival in rivals},
                 }
                 for name, timing in timings.items()

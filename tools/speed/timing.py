@@ -25,6 +25,11 @@ class Timing:
         """Seconds of a call in the middle repeat."""
         return median(self.repeats)
 
+    def rates(self, images: int) -> dict[str, float]:
+        """Images/s of a call that works on so many: median, lowest and highest of the repeats."""
+        seconds = {"median": self.median, "lowest": max(self.repeats), "highest": min(self.repeats)}
+        return {name: round(images / value, 1) for name, value in seconds.items()}
+
     def ratio(self, rival: Timing) -> float:
         """How many times as fast as a rival of the same run: the median of the repeats, each against its own."""
         return median(theirs / own for own, theirs in zip(self.repeats, rival.repeats))
