@@ -15,6 +15,7 @@ from runtime.optimization import average_tensors
 from runtime.world import World
 from search.board import PrioritizedBoard
 from supernet.architecture import Architecture
+from supernet.blocks.pointwise import matrix_products
 from supernet.networks.path_supernet import PathSupernet, frozen_statistics
 
 
@@ -61,7 +62,7 @@ class MatchingNetwork(nn.Module):
 @torch.no_grad()
 def path_softmax(supernet: PathSupernet, images: Tensor, architecture: Architecture) -> Tensor:
     """Softmax of a path in training mode, without gradient and without moving batch-norm statistics: (B, classes)."""
-    with frozen_statistics(supernet):
+    with frozen_statistics(supernet), matrix_products():
         return supernet(_at_least_two(images), architecture)[: len(images)].float().softmax(1)
 
 

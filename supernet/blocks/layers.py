@@ -39,18 +39,23 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = F
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
 
 
-def trains_on_cpu(images: Tensor, weight: Tensor) -> bool:
-    """Whether this is a plain eager step on a processor, the one place where gradients of our own are used.
+def plain_on_cpu(images: Tensor, weight: Tensor) -> bool:
+    """Whether this is a plain eager operation on a processor, the one place where kernels of our own are used.
 
     Not in half precision: the library sums in fp32 there.
     """
-    plain = (
-        images.dtype == weight.dtype
+    return (
+        images.device.type == "cpu"
+        and images.dtype == weight.dtype
         and at_least_fp32(weight) is weight
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
-    return images.device.type == "cpu" and torch.is_grad_enabled() and weight.requires_grad and plain
+
+
+def trains_on_cpu(images: Tensor, weight: Tensor) -> bool:
+    """`plain_on_cpu`, with gradients to come."""
+    return torch.is_grad_enabled() and weight.requires_grad and plain_on_cpu(images, weight)
 
 
 def squeeze_excite(images: Tensor, reduce: Callable[[Tensor], Tensor], expand: Callable[[Tensor], Tensor]) -> Tensor:

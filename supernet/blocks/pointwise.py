@@ -5,22 +5,44 @@ Only the superkernel uses it: plain networks keep ordinary layers, which exporte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from supernet.blocks.layers import trains_on_cpu
+from supernet.blocks.layers import plain_on_cpu, trains_on_cpu
 
 SMALL = 64  # pixels; at 14 x 14 the library's gradients are the faster ones (docs/performance.md)
+TINY = 16  # pixels; above, the library's forward pass is as fast as a product of matrices
+
+_matrix_products: ContextVar[bool] = ContextVar("matrix_products", default=False)
+
+
+@contextmanager
+def matrix_products() -> Iterator[None]:
+    """Within: passes without gradient over tiny images are products of matrices as well.
+
+    Faster than the library, and equal to it but for rounding: for passes whose outputs are only compared.
+    """
+    token = _matrix_products.set(True)
+    try:
+        yield
+    finally:
+        _matrix_products.reset(token)
 
 
 def pointwise_conv(images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(B, inputs, H, W), weight (outputs, inputs, 1, 1) -> (B, outputs, H, W)."""
-    small = images.shape[2] * images.shape[3] <= SMALL and images.stride(1) == 1
-    if small and trains_on_cpu(images, weight):
-        return _SmallImages.apply(images, weight, bias)
+    pixels = images.shape[2] * images.shape[3]
+    if pixels <= SMALL and images.stride(1) == 1:
+        if trains_on_cpu(images, weight):
+            return _SmallImages.apply(images, weight, bias)
+        if _matrix_products.get() and pixels <= TINY and plain_on_cpu(images, weight):
+            return functional.linear(images.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
     return functional.conv2d(images, weight, bias)
 
 

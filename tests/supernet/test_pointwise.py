@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional
+from torch.profiler import profile
 
-from supernet.blocks.pointwise import pointwise_conv
+from supernet.blocks.pointwise import matrix_products, pointwise_conv
 
 
 @pytest.mark.parametrize("size", [1, 4, 8, 9])
@@ -31,3 +32,26 @@ def test_only_small_images_have_their_own_gradients(size: int, own: bool) -> Non
     images = torch.randn(3, 6, size, size).to(memory_format=torch.channels_last)
     outputs = pointwise_conv(images, torch.randn(10, 6, 1, 1, requires_grad=True))
     assert ("_SmallImages" in type(outputs.grad_fn).__name__) is own
+
+
+@pytest.mark.parametrize(("size", "own"), [(1, True), (4, True), (5, False)])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_tiny_images_that_are_only_compared_are_multiplied(size: int, own: bool, with_bias: bool) -> None:
+    images = torch.randn(3, 6, size, size).to(memory_format=torch.channels_last)
+    weight, bias = torch.randn(10, 6, 1, 1), torch.randn(10) if with_bias else None
+    theirs = functional.conv2d(images, weight, bias)
+    with matrix_products(), profile() as profiler:
+        ours = pointwise_conv(images, weight, bias)
+    assert ("aten::linear" in {event.key for event in profiler.key_averages()}) is own
+    torch.testing.assert_close(ours, theirs)
+    assert ours.stride() == theirs.stride()
+    assert torch.equal(pointwise_conv(images, weight, bias), theirs)
+
+
+def test_multiplying_ends_with_an_error() -> None:
+    images = torch.randn(3, 6, 2, 2).to(memory_format=torch.channels_last)
+    with pytest.raises(ZeroDivisionError), matrix_products():
+        raise ZeroDivisionError
+    with profile() as profiler:
+        pointwise_conv(images, torch.randn(10, 6, 1, 1))
+    assert "aten::linear" not in {event.key for event in profiler.key_averages()}
