@@ -15,6 +15,7 @@ from configs.schema import Data
 from data.examples import Examples, ImageArray, ImageFiles
 from data.fashion_mnist import CLASSES, read_fashion_mnist
 from data.folders import list_classes, list_images
+from data.shards import INDEX, open_shards, read_classes
 from runtime.compatibility import import_torchvision
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -60,6 +61,8 @@ def count_classes(config: Data) -> tuple[int, int]:
         DataError: missing, in another layout, or with splits that disagree on the classes.
     """
     path = _existing(config)
+    if config.name == "image_folder" and (path / INDEX).is_file():
+        return len(read_classes(path)), 3
     if config.name == "image_folder" or (config.name.startswith("cifar") and _has_folders(path)):
         return len(_agreed_classes(path, _test_folder(config.name, path))), 3
     return _NAMED_SHAPES[config.name]
@@ -74,6 +77,9 @@ def _existing(config: Data) -> Path:
 
 
 def _open_image_folder(path: Path) -> Dataset:
+    if (path / INDEX).is_file():
+        classes, splits = open_shards(path)
+        return Dataset(classes, splits["train"], splits["test"], IMAGENET)
     return _open_folders(path, _test_folder("image_folder", path), IMAGENET)
 
 

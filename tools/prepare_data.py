@@ -9,7 +9,11 @@ from pathlib import Path
 from data.preparation.archives import count_images, unpack_image_folders
 from data.preparation.fashion_mnist import prepare_fashion_mnist
 from data.preparation.imagenet_val import sort_validation_images
+from data.preparation.shards import Shrinking, pack_shards
+from data.shards import INDEX, open_shards
 from runtime.scripts import run
+from runtime.world import count_cores
+from tools.arguments import positive
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,7 +45,26 @@ def _parser() -> argparse.ArgumentParser:
     imagenet.add_argument("--synsets", type=Path, help="lines such as 'n02119789 1 kit_fox' (replaces meta.mat, scipy)")
     imagenet.add_argument("--out", type=Path, help="hard-link there; default: move inside FOLDER")
     imagenet.set_defaults(prepare=_imagenet_val)
+
+    shards = commands.add_parser("shards", help="pack an image folder into a few tar files with an index")
+    shards.add_argument("folder", type=Path, help="holds train/<class>/* and val/ or test/; or shards, to pack again")
+    shards.add_argument("--out", type=Path, required=True, help="DATA.PATH of the shards")
+    shards.add_argument(
+        "--shorter-side", type=positive, help="shrink larger images to this many pixels; default: bytes as they are"
+    )
+    shards.add_argument("--quality", type=quality, default=95, help="of a shrunk image's JPEG; default: %(default)s")
+    shards.add_argument("--megabytes", type=positive, default=1000, help="of a tar; default: %(default)s")
+    shards.add_argument("--threads", type=positive, default=count_cores(), help="default: all cores")
+    shards.set_defaults(prepare=_shards)
     return parser
+
+
+def quality(text: str) -> int:
+    """A JPEG quality, 1 to 100; for argparse."""
+    value = positive(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError("a JPEG's quality is 1 to 100")
+    return value
 
 
 def _fashion_mnist(options: argparse.Namespace) -> None:
@@ -60,6 +83,16 @@ def _cifar10(options: argparse.Namespace) -> None:
 def _imagenet_val(options: argparse.Namespace) -> None:
     counts = sort_validation_images(options.folder, options.devkit, options.out, options.synsets)
     print(f"{options.out or options.folder}: {sum(counts.values())} images in {len(counts)} class folders")
+
+
+def _shards(options: argparse.Namespace) -> None:
+    shrinking = Shrinking(options.shorter_side, options.quality) if options.shorter_side else None
+    if (options.out / INDEX).is_file():
+        counts = {split: len(images.labels) for split, images in open_shards(options.out)[1].items()}
+        print(f"{options.out} is there already: {counts} images")
+        return
+    counts = pack_shards(options.folder, options.out, shrinking, 1_000_000 * options.megabytes, options.threads)
+    print(f"{options.out}: {counts} images")
 
 
 if __name__ == "__main__":
