@@ -20,7 +20,7 @@ from data.examples import Examples
 from data.geometry import Transform
 from data.splits import GlobalOrder
 from data.unreadable import UnreadableImages, read_or_replace
-from runtime.seeds import seeded_libraries
+from runtime.seeds import borrowed_libraries
 
 Key = tuple[int, int]  # (epoch, position in the split)
 Finish = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -64,14 +64,15 @@ class TransformedImages(TorchDataset):
 
     def __getitems__(self, keys: Sequence[Key]) -> LoadedBatch:
         pixels, draws, labels, unreadable = [], [], [], []
-        for epoch, position in keys:
-            index, image, damaged = read_or_replace(self.examples.read, self.indices, position, self._seed)
-            unreadable += damaged
-            if image is not None:
-                with seeded_libraries(self._seed, "augment", epoch, index):
+        with borrowed_libraries(self._seed) as reseed:
+            for epoch, position in keys:
+                index, image, damaged = read_or_replace(self.examples.read, self.indices, position, self._seed)
+                unreadable += damaged
+                if image is not None:
+                    reseed("augment", epoch, index)
                     pixels.append(self._transform(image).permute(1, 2, 0))
                     draws.append(torch.rand(RandomErasing.DRAWS))
-                labels.append(int(self.examples.labels[index]))
+                    labels.append(int(self.examples.labels[index]))
         if len(pixels) < len(keys):
             return LoadedBatch(_NOTHING, _NOTHING, _NOTHING, unreadable, complete=False)
         return LoadedBatch(torch.stack(pixels), torch.stack(draws), torch.tensor(labels), unreadable, complete=True)
