@@ -104,7 +104,7 @@ class Images:
         self._destination = destination
         self._geometry = _geometry(config, dataset, image_size)
         self._normalize = Normalization(self._geometry.mean, self._geometry.std, image_size, destination.device)
-        train, search = split_search(dataset.train.labels, config.search_fraction, seed)
+        train, search = split_search(dataset.train.labels, config.search_fraction, seed, dataset.held_out)
         _check_split(dataset, train, search, config.search_fraction)
         self._splits = {"train": train, "search": search, "test": np.arange(len(dataset.test.labels))}
         self._residents: dict[str, ResidentImages] = {}

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.cifar_tfrecords import TRAIN
 from data.preparation.archives import count_images, unpack_image_folders
+from data.preparation.cifar_tfrecords import write_tfrecords_of_cifar
 from data.preparation.fashion_mnist import prepare_fashion_mnist
 from data.preparation.imagenet_val import sort_validation_images
 from data.preparation.shards import Shrinking, pack_shards
@@ -38,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     cifar.add_argument("archive", type=Path, help="tar (any compression) or zip")
     cifar.add_argument("--out", type=Path, default=Path("data/cifar10"), help="default: %(default)s")
     cifar.set_defaults(prepare=_cifar10)
+
+    records = commands.add_parser("cifar10-tfrecords", help="write CIFAR-10 as NAS-Bench-101's training reads it")
+    records.add_argument("folder", type=Path, help="CIFAR-10 in any layout of DATA.NAME=cifar10")
+    records.add_argument("--out", type=Path, default=Path("data/cifar10-tfrecords"), help="default: %(default)s")
+    records.set_defaults(prepare=_cifar10_tfrecords)
 
     imagenet = commands.add_parser("imagenet-val", help="sort the flat validation images into class folders")
     imagenet.add_argument("folder", type=Path, help="holds ILSVRC2012_val_00000001.JPEG …")
@@ -78,6 +85,14 @@ def _cifar10(options: argparse.Namespace) -> None:
         unpack_image_folders(options.archive, options.out)
     for split, classes in count_images(options.out).items():
         print(f"{options.out / split}: {'already there, ' * there}{classes.total()} images of {len(classes)} classes")
+
+
+def _cifar10_tfrecords(options: argparse.Namespace) -> None:
+    if (options.out / TRAIN[0]).is_file():
+        print(f"{options.out} is there already")
+        return
+    for name, count in write_tfrecords_of_cifar(options.folder, options.out).items():
+        print(f"{options.out / name}: {count} images")
 
 
 def _imagenet_val(options: argparse.Namespace) -> None:
