@@ -114,15 +114,13 @@ def format_arguments(width: int = 100) -> str:
         "Arguments of Ascend's model zoo, with hyphens or underscores; keys may follow, and win. With any of them the "
         f"recipe is the network's own (configs/retrain/), changed by the published {defaults}; with --cfg, that file."
     )
-    lines = [
-        f"  {argument.name + ' VALUE' * (not argument.is_switch):<32}{_explain(argument)}" for argument in ARGUMENTS
-    ]
-    return "\n".join([textwrap.fill(about, width), *lines, ""])
+    return "\n".join([textwrap.fill(about, width), *map(_explain, ARGUMENTS), ""])
 
 
 def _explain(argument: Argument) -> str:
+    usage = argument.name if argument.is_switch else f"{argument.name} VALUE"
     keys = ", ".join(key if value == "{}" else f"{key}={value}" for key, value in argument.keys.items())
-    return f"{argument.meaning} ({keys})" if keys else argument.meaning
+    return f"  {usage:<32}{argument.meaning}" + (f" ({keys})" if keys else "")
 
 
 def _parser() -> ArgumentParser:
@@ -142,9 +140,7 @@ def _read_devices(given: Mapping[str, Any]) -> tuple[int, ...]:
     text, distributed = given.get("--device-list"), "--multiprocessing-distributed" in given
     if text is None:
         if distributed:
-            raise ConfigError(
-                "--multiprocessing-distributed needs --device-list, such as --device-list 0,1,2,3,4,5,6,7"
-            )
+            raise ConfigError("--multiprocessing-distributed needs --device-list, such as 0,1,2,3,4,5,6,7")
         return ()
     numbers = [number.strip() for number in text.split(",")]
     if not all(map(str.isdecimal, numbers)) or len(set(map(int, numbers))) < len(numbers):

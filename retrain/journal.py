@@ -62,7 +62,7 @@ class RetrainJournal(Journal):
         self.save({**self.training.state_dict(), "best": self.best}, position, best=best)
 
     def write_result(self) -> None:
-        """SAVE_PATH/result.json: the network, its cost, its best accuracy on the search split, and how it was trained."""
+        """SAVE_PATH/result.json: the network, its cost, its best accuracy (search split), and how it was trained."""
         space, architecture = self.selection.space, self.selection.architecture
         cost = space.cost(architecture)
         result = {

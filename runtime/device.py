@@ -60,8 +60,8 @@ def choose_devices(name: str, indices: Sequence[int]) -> str:
     if absent := sorted(index for index in set(indices) if index >= count):
         missing, there = ", ".join(map(str, absent)), "cores" if kind == "cpu" else f"{kind} device(s)"
         raise DeviceError(
-            f"{len(indices)} device(s) asked for, and {missing} (counted from 0) is not there: this machine has {count} "
-            f"{there}; name fewer of them" + (", or use the cpu" if kind != "cpu" else "")
+            f"{len(indices)} device(s) asked for, and {missing} (counted from 0) is not there: this machine has "
+            f"{count} {there}; name fewer of them" + (", or use the cpu" if kind != "cpu" else "")
         )
     return kind
 

@@ -110,7 +110,7 @@ class Journal:
         self.runtime.log(f"epoch {epoch + 1}: {speed}")
 
     def finish_run(self) -> dict[str, Any]:
-        """Say how fast the run was; what its result tells of it: what it ran on, its speed, its seconds, its command."""
+        """Say how fast the run was; for its result: what it ran on, its speed, its seconds, its command."""
         speed = self.pace.speed
         self.runtime.log(f"FPS {speed.images_per_second:.3f}: {speed}" if speed.steps else f"FPS -: {speed}")
         return {

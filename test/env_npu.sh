@@ -4,7 +4,7 @@
 for cann in "${ASCEND_HOME_PATH:-}" /usr/local/Ascend/ascend-toolkit /usr/local/Ascend/cann; do
   if [ -n "$cann" ] && [ -f "$cann/set_env.sh" ]; then
     strictness=$(set +o | grep nounset) && set +u # the toolkit's script reads variables that may not be set
-    source "$cann/set_env.sh"
+    source "$cann/set_env.sh" || echo "warning: $cann/set_env.sh failed" >&2
     eval "$strictness"
     break
   fi

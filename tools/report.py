@@ -114,8 +114,8 @@ def time_table(pick: dict[str, Any], trained: dict[str, Any], tested: dict[str, 
 def zoo_table(folders: Sequence[Path]) -> str:
     """NAME, Acc@1, FPS, Epochs, AMP_Type and Torch_version of each run, as a table of Markdown.
 
-    NAME is the devices' number and kind, behind the network where the runs differ in it. Acc@1 is read on the test split
-    where test.py has run (`read_test`), else on the search split.
+    NAME is the devices' number and kind, behind the network where the runs differ in it. Acc@1 is read on the test
+    split where test.py has run (`read_test`), else on the search split.
     """
     runs = {folder: read_training(folder) for folder in folders}
     differ = len({run["selection"] for run in runs.values()}) > 1

@@ -1,4 +1,4 @@
-"""A case of the model zoo's scripts: `python -m tools.cases full --devices=8 --data_path=/data/imagenet` (test/case.sh)."""
+"""A case of the model zoo's scripts: `python -m tools.cases full --devices=8 --data_path=…`, of test/case.sh."""
 
 from __future__ import annotations
 
