@@ -18,11 +18,13 @@ from torch import nn
 
 from configs.loading import parse_arguments
 from configs.schema import Config
+from configs.zoo_arguments import format_arguments, translate
 from data.loading import Images, open_images, read_shape
 from retrain.journal import RetrainJournal
 from retrain.training import NetworkTraining
 from runtime.compilation import compile_in_place
 from runtime.context import Runtime, start
+from runtime.launching import become_launcher
 from runtime.scripts import run
 from runtime.seeds import make_generator
 from supernet.catalog import Selection, select
@@ -32,7 +34,11 @@ from supernet.weights import inherit_network
 
 def main() -> None:
     """Train epoch by epoch, keep the best."""
-    config = parse_arguments("retrain", sys.argv[1:])
+    asked = translate(sys.argv[1:])
+    config = parse_arguments("retrain", asked.arguments, format_arguments())
+    if asked.devices:
+        open_selection(config)  # refused at once, not by each process
+        become_launcher(asked.devices, config.runtime.device, asked.address)
     with start(config, "retrain") as runtime:
         selection = open_selection(config)
         network = build_network(config, runtime, selection)

@@ -6,6 +6,7 @@ SafeLoader.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,15 @@ def read_overrides(overrides: Iterable[str], problems: list[str]) -> dict[str, E
             continue
         entries |= _flatten_value(path.strip(), value)
     return entries
+
+
+def format_override(key: str, value: str) -> str:
+    """The `KEY=VALUE` that `read_overrides` reads as this value: a number as a number, all else as text."""
+    try:
+        float(value)
+    except ValueError:
+        return f"{key}={json.dumps(value, ensure_ascii=False)}"
+    return f"{key}={value}"
 
 
 def format_document(tree: Mapping[str, Any]) -> str:

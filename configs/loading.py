@@ -20,7 +20,7 @@ RECIPES = Path(__file__).resolve().parent
 BASE = "BASE"
 
 
-def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
+def parse_arguments(job: str, arguments: Sequence[str] | None = None, more_help: str = "") -> Config:
     """The configuration that a script's command line asks for.
 
     `job` (train, retrain or test) names the recipe that is read where `--cfg` is not given. `--help` and
@@ -30,7 +30,7 @@ def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
     Raises:
         ConfigError: an argument, the file or an override is wrong.
     """
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--cfg", type=Path, action="append")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--print-config", action="store_true")
@@ -40,7 +40,7 @@ def parse_arguments(job: str, arguments: Sequence[str] | None = None) -> Config:
     if options.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     if options.help:
-        _print_and_exit(format_help(job))
+        _print_and_exit(f"{format_help(job)}{more_help}")
     files = options.cfg or [_shorten(RECIPES / f"{job}.yaml")]
     if len(files) > 1:
         raise ConfigError(f"--cfg is given {len(files)} times ({', '.join(map(str, files))}); merge them into one file")
@@ -109,7 +109,9 @@ def _refuse_for_search(config: Config) -> None:
         )
 
 
-class _Parser(argparse.ArgumentParser):
+class ArgumentParser(argparse.ArgumentParser):
+    """One whose errors are a user's errors."""
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; keys are set as KEY.SUB=VALUE, and --help lists them all")
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from configs.schema import Config
 from retrain.training import NetworkTraining
 from runtime.context import Runtime
-from runtime.environment import describe_command
 from runtime.files import write_json_atomic
 from runtime.journal import Journal, Position
 from supernet.catalog import Selection
@@ -63,7 +62,7 @@ class RetrainJournal(Journal):
         self.save({**self.training.state_dict(), "best": self.best}, position, best=best)
 
     def write_result(self) -> None:
-        """SAVE_PATH/result.json: the network, its cost, and its best accuracy on the search split."""
+        """SAVE_PATH/result.json: the network, its cost, its best accuracy (search split), and how it was trained."""
         space, architecture = self.selection.space, self.selection.architecture
         cost = space.cost(architecture)
         result = {
@@ -75,8 +74,7 @@ class RetrainJournal(Journal):
             "params": cost.params,
             "search": self.best,
             "seed": self.identity["seed"],
-            "seconds": round(self.seconds, 1),
-            "command": describe_command(),
+            **self.finish_run(),
         }
         if self.runtime.world.is_main:
             write_json_atomic(self.runtime.folder / "result.json", result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 
 import torch
 
@@ -39,6 +40,30 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
         )
     module.set_device(local_rank)
     return torch.device(accelerator.type, local_rank)
+
+
+def choose_devices(name: str, indices: Sequence[int]) -> str:
+    """The kind of device (cpu, cuda, npu) that a job on these devices of this machine, from 0, computes on.
+
+    A cpu's devices are its cores.
+
+    Raises:
+        DeviceError: one of them is not there.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name == "cpu" or (name == "auto" and accelerator is None):
+        kind, count = "cpu", os.cpu_count() or 1
+    elif accelerator is None or name not in ("auto", accelerator.type):
+        raise DeviceError(_explain_absence(name, accelerator))
+    else:
+        kind, count = accelerator.type, torch.get_device_module(accelerator.type).device_count()
+    if absent := sorted(index for index in set(indices) if index >= count):
+        missing, there = ", ".join(map(str, absent)), "cores" if kind == "cpu" else f"{kind} device(s)"
+        raise DeviceError(
+            f"{len(indices)} device(s) asked for, and {missing} (counted from 0) is not there: this machine has "
+            f"{count} {there}; name fewer of them" + (", or use the cpu" if kind != "cpu" else "")
+        )
+    return kind
 
 
 def tune_host_memory() -> None:

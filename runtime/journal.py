@@ -15,8 +15,10 @@ from configs.errors import CheckpointError, TrainingError
 from configs.schema import Config
 from runtime.checkpoint import step_name
 from runtime.context import Runtime
+from runtime.environment import describe_command
 from runtime.guard import GuardedStep
 from runtime.interruption import Interrupted, interruption
+from runtime.pace import Pace
 from runtime.progress import track
 from runtime.watch import StepWatch
 from runtime.world import Vote
@@ -69,6 +71,7 @@ class Journal:
         self.runtime, self.settings, self.config = runtime, config.runtime, config
         self.images_per_step = config.train.batch_size * config.train.accumulation * runtime.world.size
         self.steps_per_epoch, self.epochs = steps_per_epoch, config.train.epochs
+        self.pace = Pace(runtime.device, self.images_per_step, steps_per_epoch)
         self.identity = {
             **identity,
             "seed": config.seed,
@@ -85,15 +88,42 @@ class Journal:
     def walk(self, loader: Loader[Batch], epoch: int, resumed: Position) -> Iterator[tuple[Position, Batch]]:
         """An epoch's batches with their positions, shown as progress; the resumed epoch goes on where it stopped.
 
+        At its end the speed of the epoch is told and recorded.
+
         From here to `finish_epoch`, SIGINT and SIGTERM wait for the end of a step, or of the epoch.
         """
         interruption.held = True
         first = resumed.step if epoch == resumed.epoch else 0
         name = f"epoch {epoch + 1}/{self.epochs}"
-        batches = loader.epoch(epoch, first)
+        batches = self.pace.through(loader.epoch(epoch, first))
+        if not self._losses:  # else the resumed process has taken over a record that was begun
+            self._recorded = time.monotonic()
         shown = track(batches, self.steps_per_epoch, name, "steps", self.runtime.world.is_main, completed=first)
         for step, batch in enumerate(shown, first):
             yield Position(epoch, step, self.steps_per_epoch), batch
+        self._tell_speed(epoch)
+
+    def _tell_speed(self, epoch: int) -> None:
+        speed = self.pace.finish_epoch(self.runtime.world)
+        values = {f"epoch/{name}": value for name, value in vars(speed).items() if name != "steps"}
+        self.runtime.tracker.log((epoch + 1) * self.steps_per_epoch, values, epoch=epoch)
+        self.runtime.log(f"epoch {epoch + 1}: {speed}")
+
+    def finish_run(self) -> dict[str, Any]:
+        """Say how fast the run was; for its result: what it ran on, its speed, its seconds, its command."""
+        speed = self.pace.speed
+        self.runtime.log(f"FPS {speed.images_per_second:.3f}: {speed}" if speed.steps else f"FPS -: {speed}")
+        return {
+            "device": self.runtime.device.type,
+            "processes": self.runtime.world.size,
+            "batch_size": self.config.train.batch_size,
+            "epochs": self.epochs,
+            "precision": self.runtime.precision.level,
+            "torch": torch.__version__,
+            "speed": speed.to_json(),
+            "seconds": round(self.seconds, 1),
+            "command": describe_command(),
+        }
 
     @property
     def seconds(self) -> float:
@@ -117,6 +147,7 @@ class Journal:
         self._seconds_before = state["seconds"]
         self._losses = list(torch.tensor(state["losses"], device=self.runtime.device).unbind())
         self._recorded -= state["unrecorded_seconds"]
+        self.pace.load_state_dict(state["pace"])
         interruption.saved = str(source)
         self.runtime.tracker.rewind(state["records"])
         self.runtime.log(f"continuing {source} at epoch {state['epoch'] + 1}, step {state['step']}")
@@ -154,6 +185,7 @@ class Journal:
             "seconds": self.seconds,
             "losses": torch.stack(self._losses).tolist() if self._losses else [],
             "unrecorded_seconds": time.monotonic() - self._recorded,
+            "pace": self.pace.state_dict(),
             **state,
         }
         if best:
@@ -189,7 +221,8 @@ class Journal:
         first_bad = self._look(position, guard, describe) if self._look_is_due(position) else ""
         number = self._vote(interruption.number)
         if first_bad or number or self.save_is_due(position):
-            save(position.next)
+            with self.pace.paused():
+                save(position.next)
         if first_bad or number:
             self.runtime.world.barrier()  # a launcher ends all processes as soon as one has ended
         if first_bad:
@@ -221,22 +254,25 @@ class Journal:
         interruption.release()
 
     def add_loss(self, loss: Tensor) -> None:
-        """Remember a step's loss, without waiting for the device."""
+        """A step is done, or queued: remember its loss, without waiting for the device."""
         self._losses.append(loss)
+        self.pace.count_step()
 
     def record_is_due(self, position: Position) -> bool:
-        """Whether RUNTIME.LOG_INTERVAL asks for a record after this step."""
-        return (position.total + 1) % self.settings.log_interval == 0
+        """Whether there is a record after this step: each RUNTIME.LOG_INTERVAL steps, and at the end of an epoch."""
+        return (position.total + 1) % self.settings.log_interval == 0 or position.is_last
 
     def record(self, position: Position, values: Mapping[str, float]) -> None:
         """Record the mean loss and the rate since the last record, with other values."""
-        now, losses = time.monotonic(), torch.stack(self._losses)
-        rate = len(self._losses) * self.images_per_step / (now - self._recorded)
+        losses = torch.stack(self._losses)
         loss = losses[losses.isfinite()].mean().item()  # steps that are not finite are skipped, and warned of
+        now = time.monotonic()
+        rate = len(self._losses) * self.images_per_step / (now - self._recorded)
         measured = {"train/loss": loss, "train/images_per_second": rate, **values}
-        self.runtime.tracker.log(position.total + 1, measured, epoch=position.epoch)
+        with self.pace.paused():
+            self.runtime.tracker.log(position.total + 1, measured, epoch=position.epoch)
         self._losses.clear()
-        self._recorded = now
+        self._recorded = time.monotonic()
 
 
 def _explain_processes(state: Mapping[str, Any], source: Path, size: int) -> str:

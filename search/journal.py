@@ -9,7 +9,6 @@ from torch import Tensor
 
 from configs.schema import Config
 from runtime.context import Runtime
-from runtime.environment import describe_command
 from runtime.journal import Journal, Position
 from search.pickers import Picker
 from search.prior import OperationPrior
@@ -102,8 +101,7 @@ class SearchJournal(Journal):
             "strategy": self.config.search.strategy,
             "picker": self.config.picker.name,
             "evaluated": len(picker.scores),
-            "seconds": round(self.seconds, 1),
-            "command": describe_command(),
+            **self.finish_run(),
         }
         path = self.runtime.folder / "pick.json"
         if self.runtime.world.is_main:

@@ -1,6 +1,8 @@
-"""A table of a finished search: what was picked, what retraining made of it, and how long each phase took.
+"""Tables of finished runs: what a search picked, what retraining made of it, and how long each phase took; or accuracy
+and speed of trainings, in the form of Ascend's model zoo.
 
 python -m tools.report --search output/quickstart/search --trained output/quickstart/pick output/quickstart/random
+python -m tools.report --zoo test/output/0/spnasnet_100_bs128_8p_acc
 """
 
 from __future__ import annotations
@@ -22,12 +24,21 @@ from runtime.scripts import run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the run folders, print the table."""
+    """Read the run folders, print the tables.
+
+    Raises:
+        ConfigError: a run is not finished.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--search", type=Path, required=True, help="run folder of train.py")
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    kinds.add_argument("--search", type=Path, help="run folder of train.py")
+    kinds.add_argument("--zoo", type=Path, nargs="+", metavar="RUN", help="run folders, a row of the model zoo's each")
     parser.add_argument("--trained", type=Path, nargs="+", default=[], help="run folders of retrain.py")
     parser.add_argument("--svg", type=Path, help="write the tables as a picture too")
     options = parser.parse_args(arguments)
+    if options.zoo:
+        print(zoo_table(options.zoo))
+        return
 
     pick = read(options.search / "pick.json")
     trained = {folder.name: read(folder / "result.json") for folder in options.trained}
@@ -98,6 +109,43 @@ def time_table(pick: dict[str, Any], trained: dict[str, Any], tested: dict[str, 
     for name, seconds in {**phases, "all": sum(phases.values())}.items():
         table.add_row(name, str(timedelta(seconds=round(seconds))))
     return table
+
+
+def zoo_table(folders: Sequence[Path]) -> str:
+    """NAME, Acc@1, FPS, Epochs, AMP_Type and Torch_version of each run, as a table of Markdown.
+
+    NAME is the devices' number and kind, behind the network where the runs differ in it. Acc@1 is read on the test
+    split where test.py has run (`read_test`), else on the search split.
+    """
+    runs = {folder: read_training(folder) for folder in folders}
+    differ = len({run["selection"] for run in runs.values()}) > 1
+    rows = [(f"{run['selection']} " * differ + run["name"], *zoo_cells(folder, run)) for folder, run in runs.items()]
+    header = [("NAME", "Acc@1", "FPS", "Epochs", "AMP_Type", "Torch_version"), ("---", *["---:"] * 5)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in header + rows)
+
+
+def read_training(folder: Path) -> dict[str, Any]:
+    """The result of a training or search, with what the model zoo calls it.
+
+    Raises:
+        ConfigError: it is not finished, or tells nothing of its speed.
+    """
+    searched = (folder / "pick.json").is_file()
+    result = read(folder / ("pick.json" if searched else "result.json"))
+    if "speed" not in result:
+        raise ConfigError(f"{folder} is the run folder of no training that tells its speed; name one of retrain.py")
+    device = {"cuda": "GPU"}.get(result["device"], result["device"].upper())
+    found = {"selection": "supernet", "search": {"top1": result["architectures"][0]["accuracy"]}} if searched else {}
+    return {**result, **found, "name": f"{result['processes']}p-{device}"}
+
+
+def zoo_cells(folder: Path, run: dict[str, Any]) -> list[str]:
+    """All but the name; `-` for what was not measured, and for no mixed precision."""
+    tested = read_test(folder)
+    figures = (tested["test"] if tested else run["search"]).get("top1"), run["speed"]["images_per_second"]
+    level = "-" if run["precision"] == "O0" else run["precision"]
+    numbers = ("-" if figure is None else f"{figure:.3f}" for figure in figures)
+    return [*numbers, str(run["epochs"]), level, f"Torch{run['torch'].partition('+')[0]}"]
 
 
 if __name__ == "__main__":

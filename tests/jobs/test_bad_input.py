@@ -27,6 +27,8 @@ RETRAIN = f"retrain.py {QUICK} DATA.AUGMENT.POLICY="
 TEST = "test.py DATA.NAME=digits"
 CHOSEN = f"{RETRAIN} MODEL_SELECTION=-1 INPUT_ARCH"
 FOLDER = f"{SEARCH} DATA.NAME=image_folder DATA.PATH={{inputs}}"
+ZOO = f"retrain.py {QUICK} DATA.NAME=image_folder --data {{inputs}}/good"
+CASE = "-m tools.cases full --devices=1 --device=cpu --data_path={inputs}/good"
 
 
 class Ended(NamedTuple):
@@ -362,6 +364,32 @@ CASES = {
         f"{TEST} RESUME_PATH={{inputs}}/lacking.pth.tar TEST.WEIGHTS=ema",
         "lacking.pth.tar has no state_dict_ema, only state_dict; set TEST.WEIGHTS=auto",
     ),
+    # the model zoo's arguments and scripts
+    "zoo: data without train": (f"{ZOO} --data {{inputs}}/empty --arch 14", "empty has no folder train; expected"),
+    "zoo: unknown network": (f"{ZOO} --arch ResNet50", "MODEL_SELECTION 'resnet50' is not known", "spnasnet_100"),
+    "zoo: loss scale": (f"{ZOO} --amp --loss-scale big", "RUNTIME.LOSS_SCALE: 'big'", "float > 0 or dynamic"),
+    "zoo: absent device": (
+        f"{ZOO} --arch 14 --multiprocessing-distributed --device-list 0,99999",
+        "99999 (counted from 0) is not there: this machine has",
+    ),
+    "zoo: absent kind of device": (
+        f"{ZOO} --arch 14 --multiprocessing-distributed --device-list 0,1 RUNTIME.DEVICE=npu",
+        "RUNTIME.DEVICE=npu, but torch",
+    ),
+    "zoo: foreign address": (
+        f"{ZOO} --arch 14 --multiprocessing-distributed --device-list 0 --addr 192.0.2.1 RUNTIME.DEVICE=cpu",
+        "address 192.0.2.1 is not one of this machine",
+    ),
+    "zoo: several devices, one process": (f"{ZOO} --device-list 0,1", "add --multiprocessing-distributed"),
+    "script: no data path": ("-m tools.cases full --devices=1", "the following arguments are required: --data_path"),
+    "script: data without val": (f"{CASE} --network=14 --data_path={{inputs}}/empty", "empty has no folder train"),
+    "script: unknown network": (f"{CASE} --network=vgg", "MODEL_SELECTION 'vgg' is not known"),
+    "script: no accelerator, or too few": (f"{CASE} --network=14 --devices=99999 --device=auto", "device(s) asked for"),
+    "script: key of its own": (f"{CASE} --network=14 SAVE_PATH=x", "SAVE_PATH is set by the script itself"),
+    "script: nothing to evaluate": (f"{CASE.replace('full', 'eval')}", "--pth_path is missing"),
+    "script: supernet to evaluate": (f"{CASE.replace('full', 'eval')} --network=supernet", "a supernet is not tested"),
+    "script: weights to train from": (f"{CASE} --pth_path=x", "--pth_path is for train_eval_*.sh"),
+    "script: epochs of an evaluation": (f"{CASE.replace('full', 'eval')} --epochs=2", "--epochs is for training"),
     # tools
     "tool: unknown selection": ("-m tools.cost --selection 15", "MODEL_SELECTION 15 is not known"),
     "tool: empty window": ("-m tools.count --space fashion --maximum 1", "feasible costs go from"),

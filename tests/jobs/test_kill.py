@@ -43,10 +43,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 END = {"train": EPOCHS * STEPS + EVALUATIONS, "retrain": EPOCHS * STEPS}  # the last checkpoint's step
 CALLS = {  # of each phase, in a whole job
-    "train": {"supernet step": 10, "board": 5, "measurement": 9, "proposal": 4, "checkpoint": 9, "record": 5},
-    "retrain": {"network step": 10, "checkpoint": 6, "record": 4},
+    "train": {"supernet step": 10, "board": 5, "measurement": 9, "proposal": 4, "checkpoint": 9, "record": 8},
+    "retrain": {"network step": 10, "checkpoint": 6, "record": 8},
 }
-OF_TIME = {"time", "train/images_per_second", "seconds", "unrecorded_seconds", "command"}
+OF_TIME = {"time", "train/images_per_second", "seconds", "unrecorded_seconds", "pace", "speed", "command"}
+OF_TIME |= {"epoch/images_per_second", "epoch/step_milliseconds", "epoch/data_milliseconds"}
 OF_RANKS = {"statistics"}  # each rank's own of batch norm, which only training needs
 
 

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# A short training that measures images/s on 1 device: bash test/train_performance_1p.sh --data_path=/data/imagenet (docs/scripts.md).
+exec bash "$(dirname "${BASH_SOURCE[0]}")/case.sh" performance --devices=1 "$@"
