@@ -1,7 +1,8 @@
 """Runs scripts in forks of one process that has imported the slow libraries already.
 
-Each line on stdin is one request as JSON, {"arguments": ["train.py" or "-m", …], "environment": {…}, "stdout": path,
-"stderr": path}; the answer is the exit status. The fork becomes that script: its own process, output and exit.
+Each line on stdin is one request as JSON, {"arguments": ["train.py" or "-m", …], "environments": [{…}, …], "stdout":
+path, "stderr": path}; a process for each environment, whose number is appended to the paths after the first. The answer
+is the exit status, of several the largest. A fork becomes that script: its own process, output and exit.
 """
 
 import gc
@@ -16,10 +17,15 @@ from typing import Any
 def serve() -> dict[str, Any] | None:
     """Answer requests; returns one in each fork, and None in the server at the end of stdin."""
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            return json.loads(line)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        request, children = json.loads(line), []
+        for rank, environment in enumerate(request["environments"]):
+            child = os.fork()
+            if not child:
+                paths = {name: request[name] + (str(rank) if rank else "") for name in ("stdout", "stderr")}
+                return {**request, "environment": environment, **paths}
+            children.append(child)
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(max(statuses, key=abs), flush=True)
     return None
 
 
@@ -42,7 +48,7 @@ if __name__ == "__main__":
     sys.path.insert(0, os.getcwd())
     for script in ("train.py", "retrain.py", "test.py"):
         runpy.run_path(script)  # imports only: its name is not __main__
-    for module in ("data.transforms", "sklearn.datasets", "tensorboard.summary.writer.record_writer"):
+    for module in ("data.transforms", "sklearn.datasets", "tensorboard.summary.writer.record_writer", "timm.utils"):
         importlib.import_module(module)
 
     gc.freeze()  # else a collection in a fork would copy all that is shared
