@@ -34,14 +34,16 @@ def become(request: dict[str, Any]) -> None:
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
     os.environ.update(request["environment"])
     sys.argv = [argument for argument in request["arguments"] if argument != "-m"]
+    status = 0
     try:
         if request["arguments"][0] == "-m":
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:  # taking torch down in an orderly way would last longer than most scripts
-        sys.stdout.flush()
-        os._exit(int(end.code or 0))
+    except SystemExit as end:
+        status = int(end.code or 0)
+    sys.stdout.flush()
+    os._exit(status)  # taking torch down in an orderly way would last longer than most scripts
 
 
 if __name__ == "__main__":
