@@ -17,9 +17,7 @@ def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("four_gpus")
-@pytest.mark.parametrize(
-    ("seen", "chosen"), [("", "1,3"), ("4,5,6,7", "5,7"), ("GPU-a,GPU-b,GPU-c,GPU-d", "GPU-b,GPU-d")]
-)
+@pytest.mark.parametrize(("seen", "chosen"), [("", "1,3"), ("4,5,6,7", "5,7"), ("GPU-a,GPU-b,c,d", "GPU-b,d")])
 def test_a_job_sees_the_chosen_of_what_is_seen(monkeypatch: pytest.MonkeyPatch, seen: str, chosen: str) -> None:
     if seen:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
@@ -31,7 +29,7 @@ def test_a_job_sees_the_chosen_of_what_is_seen(monkeypatch: pytest.MonkeyPatch, 
 def test_an_absent_device_is_named() -> None:
     with pytest.raises(DeviceError, match=r"3 device\(s\) asked for, and 4, 9 .* is not there: .* 4 cuda device"):
         device_environment("auto", (0, 9, 4))
-    with pytest.raises(DeviceError, match="RUNTIME.DEVICE=npu"):
+    with pytest.raises(DeviceError, match=r"RUNTIME\.DEVICE=npu"):
         device_environment("npu", (0,))
 
 
