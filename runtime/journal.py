@@ -115,7 +115,7 @@ class Journal:
         self.runtime.log(f"FPS {speed.images_per_second:.3f}: {speed}" if speed.steps else f"FPS -: {speed}")
         return {
             "device": self.runtime.device.type,
-            "processes": self.runtime.world.size,
+            "processes": self.identity["world_size"],  # that trained; others may have finished
             "batch_size": self.config.train.batch_size,
             "epochs": self.epochs,
             "precision": self.runtime.precision.level,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -18,14 +19,15 @@ WARMUP_STEPS = 10  # with which a process begins: they choose algorithms, compil
 
 @dataclass(frozen=True)
 class Tally:
-    """Steps, the seconds that they took, and those of them that were spent waiting for batches."""
+    """Steps, their images in all processes, the seconds that they took, and those of them spent waiting for batches."""
 
     steps: int = 0
+    images: int = 0
     seconds: float = 0.0
     waiting: float = 0.0
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(self.steps + other.steps, self.seconds + other.seconds, self.waiting + other.waiting)
+        return Tally(*(mine + others for mine, others in zip(astuple(self), astuple(other))))
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Pace:
             self._mark = time.monotonic()
             return
         now = time.monotonic()
-        self._epoch += Tally(1, now - self._mark, self._waited)
+        self._epoch += Tally(1, self._images_per_step, now - self._mark, self._waited)
         self._mark = now
 
     @contextmanager
@@ -98,22 +100,16 @@ class Pace:
         """The speed of an epoch's steady steps, by the slowest process; called by all of them."""
         self._synchronize()
         if self._epoch.steps and not self._warmup:
-            self._epoch += Tally(0, time.monotonic() - self._mark)
+            self._epoch += Tally(seconds=time.monotonic() - self._mark)
         seconds, waiting = map(max, zip(*world.gather((self._epoch.seconds, self._epoch.waiting))))
-        epoch, self._epoch = Tally(self._epoch.steps, seconds, waiting), Tally()
+        epoch, self._epoch = replace(self._epoch, seconds=seconds, waiting=waiting), Tally()
         self._run += epoch
-        return self._speed(epoch)
+        return _speed(epoch)
 
     @property
     def speed(self) -> Speed:
         """Over all finished epochs of the run, those before an interruption with them."""
-        return self._speed(self._run)
-
-    def _speed(self, tally: Tally) -> Speed:
-        if not tally.steps:
-            return Speed(torch.nan, torch.nan, torch.nan, 0)
-        step, waiting = tally.seconds / tally.steps, tally.waiting / tally.steps
-        return Speed(self._images_per_step / step, 1000 * step, 1000 * waiting, tally.steps)
+        return _speed(self._run)
 
     def _synchronize(self) -> None:
         if self._device.type != "cpu":
@@ -126,3 +122,10 @@ class Pace:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what another process had measured; this one's warm-up is still to come."""
         self._epoch, self._run = Tally(*state["epoch"]), Tally(*state["run"])
+
+
+def _speed(tally: Tally) -> Speed:
+    if not tally.steps:
+        return Speed(math.nan, math.nan, math.nan, 0)
+    step, waiting = (1000 * seconds / tally.steps for seconds in (tally.seconds, tally.waiting))
+    return Speed(tally.images / tally.seconds, step, waiting, tally.steps)

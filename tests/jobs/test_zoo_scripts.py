@@ -177,9 +177,9 @@ def test_the_family_of_arguments_starts_its_own_processes(zoo: Zoo, tmp_path: Pa
 @pytest.mark.parametrize("script", ["train_full_1p.sh", "train_performance_8p.sh", "train_eval_8p.sh"])
 def test_the_other_scripts(zoo: Zoo, trained: tuple[str, str], script: str) -> None:
     own = {"train_full_1p.sh": "--epochs=1", "train_eval_8p.sh": f"--pth_path={zoo.output / trained[0]} --devices=2"}
-    options = f"--network=14 --device=cpu --batch_size=3 {own.get(script, '--devices=2 --amp=O2')} {LITTLE}"
+    options = f"--network=14 --device=cpu --batch_size=4 {own.get(script, '--devices=2 --amp=O2')} {LITTLE}"
     printed = zoo.run(f"bash test/{script} --data_path={zoo.images} {options}")
     kind, ranks = script.split("_")[1], 1 if "1p" in script else 2
     ending = {"full": "acc", "performance": "perf", "eval": "eval"}[kind]
-    assert zoo.read_case(f"14_bs3_{ranks}p_{ending}")["RankSize"] == str(ranks)
+    assert zoo.read_case(f"14_bs4_{ranks}p_{ending}")["RankSize"] == str(ranks)
     assert re.search(CLOSING, printed)

@@ -150,8 +150,10 @@ def assert_same_end(folder: Path, other: Path) -> None:
     for key in ("state_dict", "optimizer", "precision", "strategy_state", "picker"):
         assert_identical(states[0][key], states[1][key], key)
     assert read_pick(folder)["architectures"] == read_pick(other)["architectures"]
-    steps = [[record["step"] for record in read_records(path)] for path in (folder, other)]
-    assert steps[0] == steps[1] == sorted(set(steps[0]))
+    records = [[(record["step"], *sorted(record)) for record in read_records(path)] for path in (folder, other)]
+    assert records[0] == records[1]
+    assert len(set(records[0])) == len(records[0])
+    assert [step for step, *_ in records[0]] == sorted(step for step, *_ in records[0])
 
 
 def test_a_killed_search_continues_to_the_bit(recipe: Path, searched: Path, monkeypatch: pytest.MonkeyPatch):

@@ -35,3 +35,23 @@ def test_the_table_shows_costs_accuracies_and_minutes(runs: Path, capsys: pytest
 def test_an_unfinished_run_is_named(runs: Path) -> None:
     with pytest.raises(ConfigError, match=r"other.*not finished"):
         report.main(["--search", str(runs / "search"), "--trained", str(runs / "other")])
+
+
+def test_trainings_of_several_networks_in_the_model_zoos_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = {"device": "npu", "processes": 8, "epochs": 100, "precision": "O2", "torch": "2.13.0+cpu"}
+    speed = {"images_per_second": 3860.2411}
+    write(tmp_path / "a/result.json", {**ran, "selection": "14", "search": {"top1": 53.5}, "speed": speed})
+    write(tmp_path / "a/test/result.json", {"test": {"top1": 52.25}})
+    quick = {**ran, "device": "cuda", "processes": 1, "precision": "O0", "speed": {"images_per_second": None}}
+    write(tmp_path / "b/result.json", {**quick, "selection": "43", "search": {}})
+    write(tmp_path / "c/pick.json", {**ran, "architectures": [{"accuracy": 61.0}], "speed": speed})
+    report.main(["--zoo", *(str(tmp_path / name) for name in "abc")])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| 14 8p-NPU | 52.250 | 3860.241 | 100 | O2 | Torch2.13.0 |",
+        "| 43 1p-GPU | - | - | 100 | - | Torch2.13.0 |",
+        "| supernet 8p-NPU | 61.000 | 3860.241 | 100 | O2 | Torch2.13.0 |",
+    ]
+    with pytest.raises(ConfigError, match="no training that tells its speed"):
+        report.main(["--zoo", str(tmp_path / "a/test")])
