@@ -49,7 +49,7 @@ def main() -> None:
         measure = partial(build_objective, config, runtime, space, images, supernet)
         board_objective = measure(config.search.board.recalibration_images, config.search.board.images)
         strategy = build_strategy(
-            config.search, supernet, board_objective, config.train.label_smoothing, config.seed, runtime.world
+            config.search, supernet, board_objective, window, config.train, config.seed, runtime.world
         )
         training = SupernetTraining(config.train, supernet, strategy, runtime.precision, runtime.world, config.seed)
         journal = SearchJournal(config, runtime, space, training, prior, loader.steps)
