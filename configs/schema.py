@@ -181,7 +181,9 @@ class Matching(Section):
 class Threshold(Section):
     """Single-Path NAS's differentiable decisions: thresholds, and the cost term lambda * log(R) of the loss."""
 
-    warmup_epochs: Count = Field(5, description="epochs at first without the cost term, whose indicators are dropped out")
+    warmup_epochs: Count = Field(
+        5, description="epochs at first without the cost term, whose indicators are dropped out"
+    )
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.6, description="share of the indicators that a step of those epochs keeps; the others count as 0"
     )
@@ -189,13 +191,15 @@ class Threshold(Section):
         "", description="JSON of measured layers: R is their latency; '': R is MACs. The window is in MACs either way"
     )
     lr: Annotated[float, Field(gt=0.0)] = Field(
-        1.0, description="how far a threshold may move in an epoch (Adam's rate, divided over the steps); norms are near 0.3"
-    )
-    cost_weight: float = Field(0.0, description="lambda after the warm-up, from where steering moves it")
-    steering: NonNegative = Field(
         1.0,
-        description="how much lambda grows in an epoch whose decisions cost e times FLOPS_MAXIMUM (or, downwards, "
-        "1/e of FLOPS_MINIMUM); 0: fixed",
+        description="how far thresholds may move in an epoch, before their rate decays to 0 with the epochs after the "
+        "warm-up; the norms of fresh shells are near 0.3",
+    )
+    cost_weight: NonNegative = Field(
+        0.05, description="the size of lambda after the warm-up where decisions cost too much (positive) or too little"
+    )
+    steering: NonNegative = Field(
+        0.5, description="how much that size grows in an epoch at e times FLOPS_MAXIMUM, or 1/e of FLOPS_MINIMUM"
     )
 
 

@@ -43,7 +43,9 @@ class ExpectedCost:
     def of_macs(cls, space: MBConvSpace, like: Tensor) -> ExpectedCost:
         """In millions of MACs of one image."""
         table = space.cost_table()
-        costs = [{index: cost.macs / 1e6 for index, cost in one.items()} for stage in table.stages for one in stage.layers]
+        costs = [
+            {index: cost.macs / 1e6 for index, cost in one.items()} for stage in table.stages for one in stage.layers
+        ]
         return cls(table.fixed.macs / 1e6, zip(nested_layers(space), costs), 0.0, like)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Published weights of others as files of this project: `python -m tools.convert spnasnet_100 FILE --out OUT.pth.tar`."""
+"""Published weights of others, as files of ours: `python -m tools.convert spnasnet_100 FILE --out OUT.pth.tar`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _read_weights(path: Path) -> Weights:
 
 
 def _from_timm(weights: Weights) -> tuple[Selection, Weights]:
-    """timm's `spnasnet_100`, whose names are this project's; with as many classes and channels as it was trained for."""
+    """timm's `spnasnet_100`, whose names are this project's; for the classes and channels that it was trained on."""
     selection = select("spnasnet_100")
     shapes = {name: weights[name].shape for name in ("classifier.weight", "conv_stem.weight") if name in weights}
     if [len(shape) for shape in shapes.values()] != [2, 4]:
@@ -63,7 +63,9 @@ KINDS: dict[str, Callable[[Weights], tuple[Selection, Weights]]] = {"spnasnet_10
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.convert", description=__doc__)
-    parser.add_argument("kind", choices=KINDS, help="whose weights they are: spnasnet_100 is timm's network of that name")
+    parser.add_argument(
+        "kind", choices=KINDS, help="whose weights they are: spnasnet_100 is timm's network of that name"
+    )
     parser.add_argument("file", type=Path, help=".pth, .pth.tar or .safetensors")
     parser.add_argument("--out", type=Path, required=True, help=f"the new file, *{SUFFIX}")
     return parser

@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.latency", description=__doc__)
     add_selection(parser)
-    parser.add_argument("--table", required=True, help="JSON: layer -> operation index -> milliseconds (docs/spaces.md)")
+    parser.add_argument(
+        "--table", required=True, help="JSON: layer -> operation index -> milliseconds (docs/spaces.md)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser
 

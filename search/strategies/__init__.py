@@ -9,10 +9,26 @@ from search.strategies.prioritized import PrioritizedStrategy
 from search.strategies.strategy import Strategy
 from search.strategies.threshold import ThresholdStrategy
 from search.strategies.uniform import UniformStrategy
+from supernet.latency import read_latency_table
+from supernet.nested import nested_layers
 from supernet.networks.path_supernet import PathSupernet
+from supernet.spaces.mbconv import MBConvSpace
 from supernet.window_resolutions import ResolutionsWindow, SearchWindow
 
-__all__ = ["Strategy", "build_strategy"]
+__all__ = ["Strategy", "build_strategy", "check_strategy"]
+
+
+def check_strategy(config: Search, space: MBConvSpace) -> None:
+    """Refuse before images are opened what `build_strategy` is bound to refuse after.
+
+    Raises:
+        ConfigError: the latency table is missing, broken, or not one of this space.
+        SpaceError: the strategy cannot work on this space.
+    """
+    if config.strategy == "threshold":
+        nested_layers(space)
+        if config.threshold.latency_table:
+            read_latency_table(config.threshold.latency_table, space)
 
 
 def build_strategy(

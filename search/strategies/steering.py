@@ -12,6 +12,7 @@ from supernet.window import FlopsWindow
 
 INSIDE = 0.05  # how far inside a bound a cost is led, as a share of it; in a narrow window a quarter of its width
 FULL = 0.1  # how far outside of that lambda is all of the strength
+CALM = 0.1  # share of their steps that thresholds take in the window
 
 
 class Steering:
@@ -23,6 +24,7 @@ class Steering:
 
     Args:
         strength: at the start.
+        rate: of its growth.
     """
 
     def __init__(self, strength: float, rate: float, window: FlopsWindow, device: torch.device) -> None:
@@ -34,6 +36,11 @@ class Steering:
     def weight(self) -> Tensor:
         """lambda, ()."""
         return self.strength * (self.distance / FULL).clamp(-1.0, 1.0)
+
+    @property
+    def haste(self) -> Tensor:
+        """(): by what thresholds' steps are multiplied. What was found in the window is left for a steady gain only."""
+        return torch.where(self.distance == 0, CALM, 1.0)
 
     def follow(self, macs: Tensor, steps_per_epoch: int) -> None:
         """Take in the cost of a step, (), in millions of MACs."""

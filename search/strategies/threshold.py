@@ -27,8 +27,7 @@ from supernet.networks.decisions import Decisions
 from supernet.networks.path_supernet import PathSupernet
 from supernet.window import FlopsWindow
 
-
-BETAS = 0.9, 0.999
+BETAS = 0.5, 0.999  # of Adam: little momentum, so that decisions do not run through a narrow window
 
 
 class ThresholdStrategy(Strategy):
@@ -93,16 +92,25 @@ class ThresholdStrategy(Strategy):
 
     def after_step(self, images: Tensor, paths: Sequence[Architecture], position: Position, lr: float) -> None:
         """Move the thresholds, and steer lambda by what the step's network cost."""
-        average_gradients([self.thresholds], self.world)
-        if self.thresholds.grad is not None:
-            self.thresholds.grad.nan_to_num_(0.0, 0.0, 0.0)  # of a step that was skipped
-        set_learning_rate(self.optimizer, self._rate(position))
-        self.optimizer.step()
+        self._move_thresholds(position)
         if not self._is_warming_up(position):
             self.steering.follow(self._macs, position.steps_per_epoch)
 
+    @torch.no_grad()
+    def _move_thresholds(self, position: Position) -> None:
+        """Nowhere after a step whose gradients were not finite, on any rank."""
+        average_gradients([self.thresholds], self.world)
+        gradient = self.thresholds.grad
+        assert gradient is not None
+        finite = gradient.isfinite().all()
+        gradient.nan_to_num_(0.0, 0.0, 0.0)
+        set_learning_rate(self.optimizer, self._rate(position))
+        before = self.thresholds.clone()
+        self.optimizer.step()
+        self.thresholds.copy_(before.lerp(self.thresholds, self.steering.haste * finite))
+
     def _rate(self, position: Position) -> float:
-        """How far a threshold may move: after the warm-up ever less, down to 0, so that decisions come to rest."""
+        """Adam's: after the warm-up ever less, down to 0, so that decisions come to rest."""
         left = self.train.epochs - position.total / position.steps_per_epoch
         share = min(1.0, left / max(1, self.train.epochs - self.config.warmup_epochs))
         return self.config.lr * share / position.steps_per_epoch
@@ -127,7 +135,7 @@ class ThresholdStrategy(Strategy):
 
     @torch.no_grad()
     def metrics(self) -> dict[str, float]:
-        """Million MACs (and milliseconds, with a table) of the decided network, lambda, and how many decisions are on."""
+        """Of the decided network: million MACs, milliseconds by a table, decisions that are on; and lambda."""
         decided = self.decisions()
         gates = [one.gates for one in decided]
         on = sum(int((one.margins >= 0).sum()) for one in decided)

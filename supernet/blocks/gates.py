@@ -27,10 +27,17 @@ class Gates(NamedTuple):
 
     def to(self, dtype: torch.dtype) -> Gates:
         """The same in another floating-point type."""
-        return Gates(*(gate if gate is None else gate.to(dtype) for gate in self))
+        keep = None if self.keep is None else self.keep.to(dtype)
+        return Gates(self.kernels.to(dtype), self.expansions.to(dtype), keep)
+
+    def behind(self, before: Gates) -> Gates:
+        """These gates where the layer before may end the stage: left out, it leaves out this one too."""
+        if self.keep is None or before.keep is None:
+            return self
+        return self._replace(keep=self.keep * before.keep)
 
     def blend(self, images: Tensor, outputs: Tensor) -> Tensor:
-        """The layer's outputs, or its inputs where it is left out; exact in either case, and with a gradient in both."""
+        """The layer's outputs, or its inputs where it is left out: exactly, and with a gradient in either case."""
         if self.keep is None:
             return outputs
         return self.keep * outputs + (1 - self.keep) * images

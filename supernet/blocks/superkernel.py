@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -157,13 +157,11 @@ class SuperInvertedResidual(nn.Module):
         norm; a larger expansion's channels are so behind it, in the weights that read them: no statistic of batch norm
         sees a channel that is left out.
         """
-        largest = next(
-            one for one in self.operations.values() if one.kernel == self.kernels[-1] and self._level(one) == len(self.hidden) - 1
-        )
+        largest = max(self.operations.values(), key=lambda operation: (operation.kernel, operation.expansion))
         weights = assemble(self._parts(largest))
         gates = gates.to(weights["conv_dw.weight"].dtype)
         channels = spread(gates.expansions, self.hidden)[:, None, None]
-        weights["conv_dw.weight"] = weights["conv_dw.weight"] * gates.kernels[self.rings]
+        weights["conv_dw.weight"] = weights["conv_dw.weight"] * gates.kernels[cast(Tensor, self.rings)]
         weights["conv_pwl.weight"] = weights["conv_pwl.weight"] * channels
         if largest.squeeze_excite:
             widths = [reduced_channels(largest, hidden) for hidden in self.hidden]

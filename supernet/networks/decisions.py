@@ -7,13 +7,15 @@ layers, and the sigmoid has a slope in all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from runtime.casting import at_least_fp32
 from supernet.architecture import Architecture
 from supernet.blocks.gates import Gates, indicate, nest
 from supernet.nested import NestedLayer, nested_layers
@@ -54,7 +56,7 @@ class Decisions:
 
     def __init__(self, space: MBConvSpace, supernet: PathSupernet) -> None:
         self.name, self.layers = space.name, nested_layers(space)
-        weight = supernet.conv_stem.weight
+        weight = at_least_fp32(supernet.conv_stem.weight.detach())
         self._fixed = LayerDecision(weight.new_zeros(0), Gates(weight.new_ones(1), weight.new_ones(1), None))
         self._shells: list[Callable[[], list[list[Tensor]]]] = []
         self._counts: list[Tensor] = []
@@ -72,8 +74,7 @@ class Decisions:
         for number, parts in enumerate(zip(self.thresholds.split(self._sizes), kept.split(self._sizes))):
             layer, one = self.layers[number], self._decide(number, *parts)
             if layer.may_end and self.layers[number - 1].may_end:
-                keep = one.gates.keep * decided[-1].gates.keep
-                one = one._replace(gates=one.gates._replace(keep=keep))
+                one = one._replace(gates=one.gates.behind(decided[-1].gates))
             decided.append(one)
         return decided
 
@@ -82,7 +83,7 @@ class Decisions:
         if not any(sizes):
             return self._fixed
         counts = self._counts[number]
-        squares = torch.stack([shell.float().square().sum() for row in self._shells[number]() for shell in row])
+        squares = torch.stack([at_least_fp32(shell).square().sum() for row in self._shells[number]() for shell in row])
         squares = squares.view_as(counts)
         larger = _norm(squares.sum(0), counts.sum(0))[1:] - thresholds[:kernels]
         kernel_gates = nest(indicate(larger) * kept[:kernels])
@@ -95,7 +96,9 @@ class Decisions:
     def path(self, decided: Sequence[LayerDecision]) -> GatedPath:
         """What `supernet(images, path)` takes."""
         pairs = zip(self.layers, decided)
-        return GatedPath(self._by_stage(layer.operations[0][0] if layer.is_fixed else one.gates for layer, one in pairs))
+        return GatedPath(
+            self._by_stage(layer.operations[0][0] if layer.is_fixed else one.gates for layer, one in pairs)
+        )
 
     def read_out(self, decided: Sequence[LayerDecision]) -> Architecture:
         """The architecture that a forward pass with these decisions computes; waits for the device."""
@@ -107,7 +110,18 @@ class Decisions:
 
         Up to a constant, an architecture's total is less by the sizes of all margins that it wants another sign of.
         """
-        return self._by_stage(_scores(layer, one.margins.tolist()) for layer, one in zip(self.layers, decided))
+        return self._by_stage(map(_scores, self.layers, self._nested_margins(decided)))
+
+    def _nested_margins(self, decided: Sequence[LayerDecision]) -> Iterator[list[float]]:
+        """Margins of each layer; one behind the end of its stage is at best as near to being kept as the end."""
+        ended = math.inf
+        for layer, one in zip(self.layers, decided):
+            margins = one.margins.tolist()
+            if layer.may_end:
+                keep = layer.decisions[0]
+                margins[keep] = min(ended, margins[keep])
+            ended = margins[keep] if layer.may_end else math.inf
+            yield margins
 
     def _by_stage(self, values: Iterable[Value]) -> tuple[tuple[Value, ...], ...]:
         pairs = groupby(zip(self.layers, values), key=lambda pair: pair[0].stage)

@@ -93,7 +93,8 @@ def _build_layer(encoding: str, operations: dict[int, Operation], shape: LayerSh
 class PathSupernet(NetworkStem, NetworkHead):
     """`supernet(images, architecture)`: (B, channels, H, W) -> logits (B, classes), through one path.
 
-    A `GatedPath` computes the same as the architecture that it stands for, and has a gradient for each decision. The architecture is an argument; no module remembers one. Parameters off the path receive no gradient. Images are
+    A `GatedPath` computes the same as the architecture that it stands for, and has a gradient for each decision. The
+    path is an argument; no module remembers one. Parameters off an architecture's path receive no gradient. Images are
     resized where the architecture names a resolution.
 
     Args:
