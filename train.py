@@ -27,7 +27,7 @@ from search.journal import SearchJournal
 from search.objective import SupernetObjective
 from search.pickers import build_picker, check_picker, score_all
 from search.prior import OperationPrior
-from search.strategies import build_strategy
+from search.strategies import build_strategy, check_strategy
 from search.training import SupernetTraining
 from supernet.catalog import build_space
 from supernet.cost import format_millions, macs_from_millions
@@ -49,7 +49,7 @@ def main() -> None:
         measure = partial(build_objective, config, runtime, space, images, supernet)
         board_objective = measure(config.search.board.recalibration_images, config.search.board.images)
         strategy = build_strategy(
-            config.search, supernet, board_objective, config.train.label_smoothing, config.seed, runtime.world
+            config.search, supernet, board_objective, window, config.train, config.seed, runtime.world
         )
         training = SupernetTraining(config.train, supernet, strategy, runtime.precision, runtime.world, config.seed)
         journal = SearchJournal(config, runtime, space, training, prior, loader.steps)
@@ -88,6 +88,7 @@ def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, SearchWin
     sizes = ", ".join(map(str, window.resolutions))
     population = space.count * len(window.resolutions)
     runtime.log(f"{window.count:,} of {population:,} architectures of {space.name} at {sizes} pixels lie in {bounds}")
+    check_strategy(config.search, space)
     check_picker(config.picker, window, config.search.strategy)
     return space, window, prior
 

@@ -178,11 +178,38 @@ class Matching(Section):
     lr: Annotated[float, Field(gt=0.0)] = Field(1e-4, description="learning rate of the matching network (Adam)")
 
 
+class Threshold(Section):
+    """Single-Path NAS's differentiable decisions: thresholds, and the cost term lambda * log(R) of the loss."""
+
+    warmup_epochs: Count = Field(
+        5, description="epochs at first without the cost term, whose indicators are dropped out"
+    )
+    keep: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.6, description="share of the indicators that a step of those epochs keeps; the others count as 0"
+    )
+    latency_table: str = Field(
+        "", description="JSON of measured layers: R is their latency; '': R is MACs. The window is in MACs either way"
+    )
+    lr: Annotated[float, Field(gt=0.0)] = Field(
+        1.0,
+        description="how far thresholds may move in an epoch, before their rate decays to 0 with the epochs after the "
+        "warm-up; the norms of fresh shells are near 0.3",
+    )
+    cost_weight: NonNegative = Field(
+        0.05, description="the size of lambda after the warm-up where decisions cost too much (positive) or too little"
+    )
+    steering: NonNegative = Field(
+        0.5, description="how much that size grows in an epoch at e times FLOPS_MAXIMUM, or 1/e of FLOPS_MINIMUM"
+    )
+
+
 class Search(Section):
     """How the supernet is trained."""
 
-    strategy: Literal["uniform", "prioritized"] = Field(
-        "prioritized", description="uniform: one path a step; prioritized: Cream's distillation from a board of paths"
+    strategy: Literal["uniform", "prioritized", "threshold"] = Field(
+        "prioritized",
+        description="uniform: one path a step; prioritized: Cream's distillation from a board of paths; threshold: "
+        "Single-Path NAS's differentiable decisions (encoding superkernel)",
     )
     prior: Literal["even", "pre_prob", "teacher"] = Field(
         "even",
@@ -201,6 +228,7 @@ class Search(Section):
     )
     board: Board = Field(default_factory=Board, description="the board of prioritized paths")
     matching: Matching = Field(default_factory=Matching, description="the meta matching network")
+    threshold: Threshold = Field(default_factory=Threshold, description="differentiable decisions")
 
     @field_validator("pre_prob")
     @classmethod
@@ -325,6 +353,20 @@ class Config(Section):
             raise ValueError(
                 f"DATA.IMAGE_SIZE {self.data.image_size} and SUPERNET.RESOLUTIONS {list(self.supernet.resolutions)} "
                 "both name image sizes: remove one of the two"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_threshold(self) -> Config:
+        if self.search.strategy == "threshold" and self.supernet.encoding != "superkernel":
+            raise ValueError(
+                f"SEARCH.STRATEGY threshold decides about a superkernel's shells: SUPERNET.ENCODING is "
+                f"{self.supernet.encoding}, set it to superkernel"
+            )
+        if self.search.strategy == "threshold" and self.supernet.resolutions is not None:
+            raise ValueError(
+                "SEARCH.STRATEGY threshold decides no image size: set SUPERNET.RESOLUTIONS to null, or use another "
+                "strategy"
             )
         return self
 

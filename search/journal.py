@@ -60,11 +60,12 @@ class SearchJournal(Journal):
         self.add_loss(loss)
         if self.record_is_due(position):
             rate = self.training.optimizer.param_groups[0]["lr"]
-            frequencies = operation_frequencies(paths[: position.step + 1])
-            self.record(position, {"train/lr": rate, **self.training.strategy.metrics(), **frequencies})
+            strategy = self.training.strategy
+            frequencies = operation_frequencies(paths[: position.step + 1]) if strategy.follows_paths else {}
+            self.record(position, {"train/lr": rate, **strategy.metrics(), **frequencies})
 
         def describe(step: int) -> str:
-            return f", path {self.space.text(paths[step])}"
+            return f", path {self.space.text(paths[step])}" if self.training.strategy.follows_paths else ""
 
         self.finish_step(position, self.training.guard, self._save, describe)
 
@@ -74,7 +75,7 @@ class SearchJournal(Journal):
         self._save(Position(epoch + 1, 0, self.steps_per_epoch))
         for best in self.training.strategy.prioritized[:1]:
             self.runtime.log(
-                f"epoch {epoch + 1}: the board's best reaches {best.accuracy:.2f} % (search) "
+                f"epoch {epoch + 1}: the leading path reaches {best.accuracy:.2f} % (search) "
                 f"at {best.macs / 1e6:.2f} M MACs: {self.space.text(best.architecture)}"
             )
         self.finish_epoch()
@@ -102,6 +103,7 @@ class SearchJournal(Journal):
             "picker": self.config.picker.name,
             "evaluated": len(picker.scores),
             **self.finish_run(),
+            **self.training.strategy.facts(),
         }
         path = self.runtime.folder / "pick.json"
         if self.runtime.world.is_main:

@@ -110,6 +110,7 @@ def select(
         SpaceError: INPUT_ARCH is no architecture of the space.
     """
     name = ALIASES.get(str(selection), str(selection))
+    name = name.lower() if name.lower() in PUBLISHED else name
     if name == "-1":
         chosen = _select_input(input_arch, space)
         if note := compare_with_published(chosen):

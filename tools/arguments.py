@@ -14,6 +14,15 @@ def add_window(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolution", type=resolution, help="pixels; default: the space's own")
 
 
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add `--selection`, `--input-arch` and `--space`, which `supernet.catalog.select` takes."""
+    parser.add_argument(
+        "--selection", type=integer_or_text, default=-1, help="MODEL_SELECTION; default: -1, that is --input-arch"
+    )
+    parser.add_argument("--input-arch", help="an architecture of --space, as text, or a pick.json")
+    parser.add_argument("--space", default="cream", help="name or YAML file; default: %(default)s")
+
+
 def positive(text: str) -> int:
     """An integer of at least 1."""
     return _at_least(1, text)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from runtime.scripts import run
 from supernet.catalog import select
 from supernet.cost import format_millions
-from tools.arguments import integer_or_text, resolution
+from tools.arguments import add_selection, resolution
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,11 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
-    parser.add_argument(
-        "--selection", type=integer_or_text, default=-1, help="MODEL_SELECTION; default: -1, that is --input-arch"
-    )
-    parser.add_argument("--input-arch", help="an architecture of --space, as text, or a pick.json")
-    parser.add_argument("--space", default="cream", help="name or YAML file; default: %(default)s")
+    add_selection(parser)
     parser.add_argument("--resolution", type=resolution, help="pixels; default: as published, or the space's own")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser

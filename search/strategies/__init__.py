@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from configs.schema import Search
+from configs.schema import Search, Train
 from runtime.world import World
 from search.objective import SupernetObjective
 from search.strategies.prioritized import PrioritizedStrategy
 from search.strategies.strategy import Strategy
+from search.strategies.threshold import ThresholdStrategy
 from search.strategies.uniform import UniformStrategy
+from supernet.latency import read_latency_table
+from supernet.nested import nested_layers
 from supernet.networks.path_supernet import PathSupernet
+from supernet.spaces.mbconv import MBConvSpace
+from supernet.window_resolutions import ResolutionsWindow, SearchWindow
 
-__all__ = ["Strategy", "build_strategy"]
+__all__ = ["Strategy", "build_strategy", "check_strategy"]
+
+
+def check_strategy(config: Search, space: MBConvSpace) -> None:
+    """Refuse before images are opened what `build_strategy` is bound to refuse after.
+
+    Raises:
+        ConfigError: the latency table is missing, broken, or not one of this space.
+        SpaceError: the strategy cannot work on this space.
+    """
+    if config.strategy == "threshold":
+        nested_layers(space)
+        if config.threshold.latency_table:
+            read_latency_table(config.threshold.latency_table, space)
 
 
 def build_strategy(
     config: Search,
     supernet: PathSupernet,
     objective: SupernetObjective,
-    label_smoothing: float,
+    window: SearchWindow,
+    train: Train,
     seed: int,
     world: World,
 ) -> Strategy:
     """The configured strategy; `objective` measures board paths on the search split."""
     match config.strategy:
         case "uniform":
-            return UniformStrategy(supernet, label_smoothing)
+            return UniformStrategy(supernet, train.label_smoothing)
         case "prioritized":
-            return PrioritizedStrategy(config, supernet, objective, label_smoothing, seed, world)
+            return PrioritizedStrategy(config, supernet, objective, train.label_smoothing, seed, world)
+        case "threshold":
+            assert not isinstance(window, ResolutionsWindow), "the configuration refuses both"
+            return ThresholdStrategy(config, supernet, objective, window, train, seed, world)

@@ -19,11 +19,12 @@ from search.board import BoardEntry, PrioritizedBoard
 from search.matching import MatchingNetwork, Teacher, distillation_loss, matching_gradient, path_softmax
 from search.objective import SupernetObjective
 from search.scores import Scored, ranked
+from search.strategies.strategy import Strategy
 from supernet.architecture import Architecture
 from supernet.networks.path_supernet import PathSupernet
 
 
-class PrioritizedStrategy:
+class PrioritizedStrategy(Strategy):
     """Cross entropy at first; from `distillation_epoch` on, half of the loss comes from a board path.
 
     Args:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from supernet.blocks.depthwise import depthwise_conv
+from supernet.blocks.gates import Gates, spread
 from supernet.blocks.layers import ACTIVATIONS, squeeze_excite
 from supernet.blocks.mbconv import LayerShape, hidden_channels, reduced_channels
 from supernet.blocks.pointwise import pointwise_conv
@@ -116,6 +117,7 @@ class SuperInvertedResidual(nn.Module):
             order = _ring_order(kernel, self.kernels)
             self.register_buffer(f"ring_order_{kernel}", order, persistent=False)
             self.register_buffer(f"ring_places_{kernel}", order.argsort(), persistent=False)
+        self.register_buffer("rings", _rings(self.kernels), persistent=False)
 
     def _reduced(self, operation: Operation) -> int:
         return reduced_channels(operation, hidden_channels(operation, self.shape))
@@ -146,8 +148,30 @@ class SuperInvertedResidual(nn.Module):
     def forward(self, images: Tensor, operation: int) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride), through one operation."""
         chosen = self.operations[operation]
+        return self._compute(images, chosen, assemble(self._parts(chosen)))
+
+    def forward_gated(self, images: Tensor, gates: Gates) -> Tensor:
+        """Through the operation that the gates leave of the largest, which is computed whole: all have a gradient.
+
+        Gates act on weights alone, so they cost little. A larger kernel's shells are zero in front of the second batch
+        norm; a larger expansion's channels are so behind it, in the weights that read them: no statistic of batch norm
+        sees a channel that is left out.
+        """
+        largest = max(self.operations.values(), key=lambda operation: (operation.kernel, operation.expansion))
+        weights = assemble(self._parts(largest))
+        gates = gates.to(weights["conv_dw.weight"].dtype)
+        channels = spread(gates.expansions, self.hidden)[:, None, None]
+        weights["conv_dw.weight"] = weights["conv_dw.weight"] * gates.kernels[cast(Tensor, self.rings)]
+        weights["conv_pwl.weight"] = weights["conv_pwl.weight"] * channels
+        if largest.squeeze_excite:
+            widths = [reduced_channels(largest, hidden) for hidden in self.hidden]
+            reduced = spread(gates.expansions, widths)[:, None, None]
+            weights["se.conv_reduce.weight"] = weights["se.conv_reduce.weight"] * channels
+            weights["se.conv_expand.weight"] = weights["se.conv_expand.weight"] * reduced
+        return gates.blend(images, self._compute(images, largest, weights))
+
+    def _compute(self, images: Tensor, chosen: Operation, weights: dict[str, Tensor]) -> Tensor:
         activate = _INPLACE[chosen.activation]
-        weights = assemble(self._parts(chosen))
         hidden = pointwise_conv(images, weights["conv_pw.weight"])
         hidden = activate(self.bn1(hidden, weights["bn1.weight"], weights["bn1.bias"]))
         hidden = depthwise_conv(hidden, _filters(weights["conv_dw.weight"], hidden), self.shape.stride)
@@ -160,6 +184,12 @@ class SuperInvertedResidual(nn.Module):
             hidden = squeeze_excite(hidden, reduce, expand)
         outputs = self.bn3(pointwise_conv(hidden, weights["conv_pwl.weight"]))
         return images + outputs if self.shape.keeps_shape else outputs
+
+    def depthwise_shells(self) -> list[list[Tensor]]:
+        """The depthwise weights by expansion level (rows) and kernel level (columns)."""
+        part = self.conv_dw.part(len(self.hidden) - 1, len(self.kernels) - 1)
+        count = len(self.kernels)
+        return [part.shells[start : start + count] for start in range(0, len(part.shells), count)]
 
     @torch.no_grad()
     def plain_state(self, operation: int) -> dict[str, Tensor]:
@@ -185,6 +215,14 @@ def _filters(rows: Tensor, images: Tensor) -> Tensor:
     if images.stride(1) == 1:  # channels last
         return rows.view(-1, kernel, kernel, 1).permute(0, 3, 1, 2)
     return rows.view(-1, 1, kernel, kernel)
+
+
+def _rings(kernels: Sequence[int]) -> Tensor:
+    """The level of each pixel of the largest kernel, row by row: the smallest kernel that holds it."""
+    reach = kernels[-1] // 2
+    distance = torch.arange(-reach, reach + 1).abs()
+    furthest = torch.maximum(distance[:, None], distance[None, :]).flatten()
+    return torch.bucketize(furthest, torch.tensor([kernel // 2 for kernel in kernels]))
 
 
 def _ring_order(kernel: int, kernels: Sequence[int]) -> Tensor:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from torch import Tensor, nn
 
 from supernet.architecture import Architecture
+from supernet.blocks.gates import Gates
 from supernet.blocks.layers import resize_images
-from supernet.blocks.mbconv import LayerShape, build_block
+from supernet.blocks.mbconv import InvertedResidual, LayerShape, build_block
 from supernet.blocks.superkernel import SuperBatchNorm, SuperInvertedResidual
 from supernet.networks.plain import NetworkHead, NetworkStem
 
@@ -26,8 +27,19 @@ class SeparateLayer(nn.Module):
         super().__init__()
         self.candidates = nn.ModuleDict({str(index): build_block(op, shape) for index, op in operations.items()})
 
-    def forward(self, images: Tensor, operation: int) -> Tensor:
+    def forward(self, images: Tensor, operation: int | Gates) -> Tensor:
+        if isinstance(operation, Gates):
+            block = self._only_mbconv()
+            return operation.to(block.conv_dw.weight.dtype).blend(images, block(images))
         return self.candidates[str(operation)](images)
+
+    def _only_mbconv(self) -> InvertedResidual:
+        (block,) = (block for block in self.candidates.children() if isinstance(block, InvertedResidual))
+        return block
+
+    def depthwise_shells(self) -> list[list[Tensor]]:
+        """The depthwise weights of the only MBConv candidate, as one shell."""
+        return [[self._only_mbconv().conv_dw.weight]]
 
     def plain_state(self, operation: int) -> dict[str, Tensor]:
         """State of the plain block of one operation."""
@@ -43,8 +55,14 @@ class SuperkernelLayer(nn.Module):
         self.superkernel = SuperInvertedResidual(mbconv, shape)
         self.others = SeparateLayer({index: op for index, op in operations.items() if index not in mbconv}, shape)
 
-    def forward(self, images: Tensor, operation: int) -> Tensor:
+    def forward(self, images: Tensor, operation: int | Gates) -> Tensor:
+        if isinstance(operation, Gates):
+            return self.superkernel.forward_gated(images, operation)
         return self._part(operation)(images, operation)
+
+    def depthwise_shells(self) -> list[list[Tensor]]:
+        """The depthwise weights by expansion level (rows) and kernel level (columns)."""
+        return self.superkernel.depthwise_shells()
 
     def plain_state(self, operation: int) -> dict[str, Tensor]:
         """State of the plain block of one operation."""
@@ -55,6 +73,14 @@ class SuperkernelLayer(nn.Module):
 
 
 ChoiceLayer = SeparateLayer | SuperkernelLayer
+Chosen = TypeVar("Chosen")
+
+
+class GatedPath(NamedTuple):
+    """What decisions make of an architecture: an operation index for each fixed layer, gates for each decided one."""
+
+    stages: Sequence[Sequence[int | Gates]]
+    resolution: None = None
 
 
 def _build_layer(encoding: str, operations: dict[int, Operation], shape: LayerShape) -> ChoiceLayer:
@@ -67,7 +93,8 @@ def _build_layer(encoding: str, operations: dict[int, Operation], shape: LayerSh
 class PathSupernet(NetworkStem, NetworkHead):
     """`supernet(images, architecture)`: (B, channels, H, W) -> logits (B, classes), through one path.
 
-    The architecture is an argument; no module remembers one. Parameters off the path receive no gradient. Images are
+    A `GatedPath` computes the same as the architecture that it stands for, and has a gradient for each decision. The
+    path is an argument; no module remembers one. Parameters off an architecture's path receive no gradient. Images are
     resized where the architecture names a resolution.
 
     Args:
@@ -87,22 +114,26 @@ class PathSupernet(NetworkStem, NetworkHead):
         )
         self.add_head(description.head, description.stages[-1].channels, space.classes)
 
-    def forward(self, images: Tensor, architecture: Architecture) -> Tensor:
+    def forward(self, images: Tensor, architecture: Architecture | GatedPath) -> Tensor:
         features = self.forward_stem(resize_images(images, architecture.resolution))
-        for _, layer, operation in self._path(architecture):
+        for _, layer, operation in self._path(architecture.stages):
             features = layer(features, operation)
         return self.forward_head(features)
 
     def path_state_dict(self, architecture: Architecture) -> dict[str, Tensor]:
         """The state_dict of the path's plain network (`MBConvNetwork`), as it is in here."""
         state = {key: value for key, value in self.state_dict().items() if not key.startswith("stages.")}
-        for name, layer, operation in self._path(architecture):
+        for name, layer, operation in self._path(architecture.stages):
             state |= {f"blocks.{name}.{key}": value for key, value in layer.plain_state(operation).items()}
         return state
 
-    def _path(self, architecture: Architecture) -> Iterator[tuple[str, ChoiceLayer, int]]:
+    def layer(self, stage: int, position: int) -> ChoiceLayer:
+        """One layer by its place."""
+        return cast(ChoiceLayer, cast(nn.ModuleList, self.stages[stage])[position])
+
+    def _path(self, stages: Sequence[Sequence[Chosen]]) -> Iterator[tuple[str, ChoiceLayer, Chosen]]:
         """(stage.position, layer, operation) of each block on the path."""
-        for number, (layers, chosen) in enumerate(zip(self.stages, architecture.stages)):
+        for number, (layers, chosen) in enumerate(zip(self.stages, stages)):
             for position, (layer, operation) in enumerate(zip(layers.children(), chosen)):
                 yield f"{number}.{position}", cast(ChoiceLayer, layer), operation
 

@@ -42,14 +42,32 @@ stages:
 head: {channels: 32}
 """
 WINDOW = (60_000, 140_000)  # 347 of the 468 architectures
+NESTED = """\
+name: nested
+resolution: 8
+channels: 1
+classes: 10
+stem: {channels: 8, kernel: 3, stride: 2}
+operations:
+  - {kernel: 3, expansion: 2}
+  - {kernel: 5, expansion: 2}
+  - {kernel: 3, expansion: 4}
+  - {kernel: 5, expansion: 4}
+  - {block: skip}
+stages:
+  - {channels: 8, operations: [{block: separable, kernel: 3}]}
+  - {channels: 12, stride: 1, depth: 4}
+  - {channels: 24, stride: 2, depth: 4}
+head: {channels: 32}
+"""
 DATA = {"NAME": "digits", "AUGMENT": {"FLIP": 0.0, "SCALE": None, "CROP_PADDING": 1}}
 TRAIN = {"EPOCHS": 4, "BATCH_SIZE": 16, "LR": 0.1, "WEIGHT_DECAY": 1e-3, "STEPS_PER_EPOCH": 4}
 BOARD = {"SIZE": 3, "INTERVAL": 2, "IMAGES": 60, "RECALIBRATION_IMAGES": 32}
 SEARCH = {"DISTILLATION_EPOCH": 1, "BOARD": BOARD, "MATCHING": {"INTERVAL": 2, "SLICE": 4, "LR": 0.01}}
 
 
-def tiny_space() -> MBConvSpace:
-    return MBConvSpace(SpaceDescription.model_validate(yaml.safe_load(TINY)))
+def tiny_space(text: str = TINY) -> MBConvSpace:
+    return MBConvSpace(SpaceDescription.model_validate(yaml.safe_load(text)))
 
 
 def open_digits(world: World | None = None) -> Images:
@@ -94,20 +112,23 @@ def build_search(
     train: Mapping[str, Any] = {},
     search: Mapping[str, Any] = {},
     precision: Precision | None = None,
+    space: MBConvSpace | None = None,
+    bounds: tuple[int, int] = WINDOW,
 ) -> TinySearch:
     """A fresh search; `train` and `search` override keys of TRAIN and SEARCH above."""
     world = world or World()
     precision = precision or Precision("O0", "bfloat16", torch.device("cpu"))
-    config, space = Train(**{**TRAIN, **train}), tiny_space()
+    config, space = Train(**{**TRAIN, **train}), space or tiny_space()
     search_config = Search(**{**SEARCH, **search})
     supernet = space.build_supernet(encoding, make_generator(SEED, "supernet")).train()
     recalibration = images.evaluation("train", 32, search_config.board.recalibration_images, shard=False, keep=True)
     held_out = images.evaluation("search", 40, search_config.board.images, shard=False, keep=True)
     objective = SupernetObjective(space, supernet, recalibration, held_out, world, precision)
-    strategy = build_strategy(search_config, supernet, objective, config.label_smoothing, SEED, world)
+    window = space.window(*bounds)
+    strategy = build_strategy(search_config, supernet, objective, window, config, SEED, world)
     training = SupernetTraining(config, supernet, strategy, precision, world, SEED)
     loader = images.training(config.batch_size, steps_per_epoch=config.steps_per_epoch)
-    return TinySearch(space, space.window(*WINDOW), loader, supernet, objective, strategy, training)
+    return TinySearch(space, window, loader, supernet, objective, strategy, training)
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
