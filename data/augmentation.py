@@ -34,6 +34,33 @@ class Normalization:
         return flat.mul_(self._scale).add_(self._shift).view(pixels.shape).permute(0, 3, 1, 2)
 
 
+class RandomErasing:
+    """Boxes of some images become the mean colour or noise, https://arxiv.org/abs/1708.04896, over a batch.
+
+    Each image is changed by its own row of uniform numbers alone, whatever else is in the batch.
+    """
+
+    DRAWS = 5
+
+    def __init__(self, config: Augment) -> None:
+        self._probability, self._mode = config.erasing, config.erasing_mode
+
+    def __call__(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        """Erase in normalised images (B, C, H, W), in place, by draws (B, DRAWS) in [0, 1); returns them."""
+        if not self._probability:
+            return images
+        erase, *box = draws.unbind(1)
+        chosen = erase < self._probability
+        erased = _erased(images, chosen, *box)
+        if self._mode == "const":
+            return images.masked_fill_(erased, 0.0)
+        # to tell which images are chosen would make the host wait for an accelerator, which is fast enough for all
+        rows = chosen.nonzero()[:, 0] if images.is_cpu else torch.arange(len(images), device=images.device)
+        noise = _noise(images[rows], *(draw[rows] for draw in box))
+        images[rows] = torch.where(erased[rows], noise, images[rows])
+        return images
+
+
 class BatchAugmentation:
     """Padded random crop or random resized crop, flip, normalisation and random erasing, vectorised over a batch.
 
@@ -45,6 +72,7 @@ class BatchAugmentation:
         self._config = config
         self._normalize = normalize
         self._interpolation = interpolation
+        self._erase = RandomErasing(config)
 
     @staticmethod
     def draw(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -53,27 +81,13 @@ class BatchAugmentation:
 
     def __call__(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         """Augment pixels (B, H, W, C) uint8 by draws (B, DRAWS); returns normalised images (B, C, H, W)."""
-        flip, top, left, area, aspect, erase, *erasing = draws.unbind(1)
+        flip, top, left, area, aspect = draws[:, : -RandomErasing.DRAWS].unbind(1)
         flipped = flip < self._config.flip
         if self._config.scale:
             pixels = self._resized_crop(pixels, flipped, top, left, area, aspect)
         else:
             pixels = padded_crop(pixels, self._config.crop_padding, flipped, top, left)
-        images = self._normalize(pixels)
-        if self._config.erasing:
-            self._erase(images, erase < self._config.erasing, *erasing)
-        return images
-
-    def _erase(self, images: torch.Tensor, chosen: torch.Tensor, *draws: torch.Tensor) -> None:
-        """Random erasing of the images `chosen` (B,), in place."""
-        erased = _erased(images, chosen, *draws)
-        if self._config.erasing_mode == "const":
-            images.masked_fill_(erased, 0.0)
-            return
-        # to tell which images are chosen would make the host wait for an accelerator, which is fast enough for all
-        rows = chosen.nonzero()[:, 0] if images.is_cpu else torch.arange(len(images), device=images.device)
-        noise = _noise(images[rows], *(draw[rows] for draw in draws))
-        images[rows] = torch.where(erased[rows], noise, images[rows])
+        return self._erase(self._normalize(pixels), draws[:, -RandomErasing.DRAWS :])
 
     def _resized_crop(self, pixels: torch.Tensor, flipped: torch.Tensor, *draws: torch.Tensor) -> torch.Tensor:
         """Inception's random resized crop, https://arxiv.org/abs/1409.4842, as one affine sampling."""

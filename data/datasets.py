@@ -12,9 +12,11 @@ import numpy as np
 
 from configs.errors import DataError
 from configs.schema import Data
+from data import cifar_tfrecords
 from data.examples import Examples, ImageArray, ImageFiles
 from data.fashion_mnist import CLASSES, read_fashion_mnist
 from data.folders import list_classes, list_images
+from data.shards import INDEX, open_shards, read_classes
 from runtime.compatibility import import_torchvision
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -31,12 +33,16 @@ _NAMED_SHAPES = {"cifar10": (10, 3), "cifar100": (100, 3), "fashion_mnist": (10,
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its classes, the training and test examples, and its own channel means and deviations in [0, 1]."""
+    """A data set: its classes, the training and test examples, and its own channel means and deviations in [0, 1].
+
+    `held_out` (N,): which training examples are the search split of a data set that says so itself.
+    """
 
     classes: tuple[str, ...]
     train: Examples
     test: Examples
     statistics: Statistics
+    held_out: np.ndarray | None = None
 
     @property
     def channels(self) -> int:
@@ -60,6 +66,8 @@ def count_classes(config: Data) -> tuple[int, int]:
         DataError: missing, in another layout, or with splits that disagree on the classes.
     """
     path = _existing(config)
+    if config.name == "image_folder" and (path / INDEX).is_file():
+        return len(read_classes(path)), 3
     if config.name == "image_folder" or (config.name.startswith("cifar") and _has_folders(path)):
         return len(_agreed_classes(path, _test_folder(config.name, path))), 3
     return _NAMED_SHAPES[config.name]
@@ -74,6 +82,9 @@ def _existing(config: Data) -> Path:
 
 
 def _open_image_folder(path: Path) -> Dataset:
+    if (path / INDEX).is_file():
+        classes, splits = open_shards(path)
+        return Dataset(classes, splits["train"], splits["test"], IMAGENET)
     return _open_folders(path, _test_folder("image_folder", path), IMAGENET)
 
 
@@ -115,12 +126,15 @@ def _refuse_other_classes(path: Path, test: str, train_classes: set[str], test_c
 def _open_cifar(path: Path, name: str, statistics: Statistics) -> Dataset:
     if _has_folders(path):
         return _open_folders(path, "test", statistics)
+    if name == "CIFAR10" and (path / cifar_tfrecords.TRAIN[0]).is_file():
+        return _open_cifar_tfrecords(path)
     import_torchvision()  # slow, and no other data set needs it
     from torchvision import datasets
 
     reader = getattr(datasets, name)
     if not (path / reader.base_folder).is_dir():
-        raise DataError(f"{path} has neither {reader.base_folder}/ (torchvision's layout) nor train/<class>/ folders")
+        others = "train/<class>/ folders" + f" nor {cifar_tfrecords.TRAIN[0]}" * (name == "CIFAR10")
+        raise DataError(f"{path} has neither {reader.base_folder}/ (torchvision's layout) nor {others}")
     try:
         train, test = reader(str(path), train=True), reader(str(path), train=False)
     except RuntimeError as error:  # a checksum differs; nothing was unpickled then
@@ -128,6 +142,18 @@ def _open_cifar(path: Path, name: str, statistics: Statistics) -> Dataset:
             f"{path / reader.base_folder} is incomplete or damaged; unpack {reader.filename} again"
         ) from error
     return Dataset(tuple(train.classes), _cifar_array(train), _cifar_array(test), statistics)
+
+
+def _open_cifar_tfrecords(path: Path) -> Dataset:
+    """NAS-Bench-101's files: the validation set is the search split."""
+    parts = [
+        ImageArray(*cifar_tfrecords.read_cifar_tfrecords([path / name for name in names]))
+        for names in (cifar_tfrecords.TRAIN, (cifar_tfrecords.VALIDATION,), (cifar_tfrecords.TEST,))
+    ]
+    train, validation, test = parts
+    both = ImageArray(*(np.concatenate(pair) for pair in zip(*((p.pixels, p.labels) for p in (train, validation)))))
+    held_out = np.arange(len(train.labels), len(both.labels))
+    return Dataset(cifar_tfrecords.CLASSES, both, test, CIFAR_10, held_out)
 
 
 def _cifar_array(split: Any) -> ImageArray:

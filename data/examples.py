@@ -41,6 +41,16 @@ class ImageArray:
         return f"image {index}"
 
 
+class EncodedImages(Examples, Protocol):
+    """Labelled images that are files, or parts of one."""
+
+    def encoded(self, index: int) -> bytes:
+        """The image as its file holds it."""
+
+    def member(self, index: int) -> str:
+        """Its path below the folder of its split: <class>/<image>."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
     """Image files below `folder`, read as RGB."""
@@ -56,13 +66,19 @@ class ImageFiles:
 
     def read(self, index: int) -> Image.Image:
         with Image.open(self.name(index)) as image:
-            return _as_rgb(image)
+            return as_rgb(image)
 
     def name(self, index: int) -> str:
-        return os.path.join(self.folder, os.fsdecode(self.names[index]))
+        return os.path.join(self.folder, self.member(index))
+
+    def encoded(self, index: int) -> bytes:
+        return Path(self.name(index)).read_bytes()
+
+    def member(self, index: int) -> str:
+        return os.fsdecode(self.names[index])
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
     """8 bits a channel. Pillow alone would clip grey images of 16 bits to white, and those of floats to black."""
     if image.mode == "F":
         raise ValueError("float pixels have no known range")

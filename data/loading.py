@@ -11,7 +11,7 @@ import torch
 
 from configs.errors import ConfigError, DataError
 from configs.schema import Config, Data
-from data.augmentation import BatchAugmentation, Normalization
+from data.augmentation import BatchAugmentation, Normalization, RandomErasing
 from data.batches import Batch, Destination, EvaluationLoader, TrainingLoader
 from data.datasets import Dataset, count_classes, open_dataset
 from data.geometry import Geometry
@@ -104,7 +104,7 @@ class Images:
         self._destination = destination
         self._geometry = _geometry(config, dataset, image_size)
         self._normalize = Normalization(self._geometry.mean, self._geometry.std, image_size, destination.device)
-        train, search = split_search(dataset.train.labels, config.search_fraction, seed)
+        train, search = split_search(dataset.train.labels, config.search_fraction, seed, dataset.held_out)
         _check_split(dataset, train, search, config.search_fraction)
         self._splits = {"train": train, "search": search, "test": np.arange(len(dataset.test.labels))}
         self._residents: dict[str, ResidentImages] = {}
@@ -137,7 +137,12 @@ class Images:
 
         transform = training_transform(self._geometry, config.augment, _color_jitter(config))
         images = TransformedImages(self._dataset.train, indices, transform, self._seed, config.unreadable_limit)
-        return WorkerTraining(images, order, self._destination, config.workers)
+        erase = RandomErasing(config.augment)
+
+        def finish(pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+            return erase(self._normalize(pixels), draws)
+
+        return WorkerTraining(images, order, finish, self._destination, config.workers)
 
     def evaluation(
         self, split: str, batch_size: int, limit: int | None = None, shard: bool = True, keep: bool = False
@@ -185,7 +190,11 @@ class Images:
         images = TransformedImages(examples, indices, transform, self._seed, limit)
         keys = [[(0, int(p)) for p in own[start : start + batch_size]] for start in range(0, len(own), batch_size)]
         workers = min(self._config.workers, len(keys))
-        return WorkerBatches(images, keys, self._destination, workers, persistent=False).__iter__
+
+        def finish(pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+            return self._normalize(pixels)
+
+        return WorkerBatches(images, keys, finish, self._destination, workers, persistent=False).__iter__
 
     def _resident(self, source: str) -> ResidentImages:
         if source not in self._residents:

@@ -81,7 +81,7 @@ def _decode(
 ) -> torch.Tensor:
     from data.transforms import evaluation_transform  # slow to import
 
-    transform = evaluation_transform(geometry, normalize=False)
+    transform = evaluation_transform(geometry)
     count, size = len(examples.labels), geometry.size
     pixels = torch.empty(count, size, size, len(geometry.mean), dtype=torch.uint8)
 

@@ -34,11 +34,18 @@ def stratified_order(labels: np.ndarray, generator: torch.Generator) -> np.ndarr
     return order[np.argsort((rank_in_class + 0.5) / counts[shuffled], kind="stable")]
 
 
-def split_search(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out `fraction` of the training images, stratified by class: sorted indices (train, search)."""
+def split_search(
+    labels: np.ndarray, fraction: float, seed: int, held_out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out `fraction` of the training images, stratified by class: sorted indices (train, search).
+
+    Where the data set says itself which images are `held_out`, it is these at any fraction above 0.
+    """
+    if held_out is not None and fraction:
+        return np.setdiff1d(np.arange(len(labels)), held_out), held_out
     order = stratified_order(labels, make_generator(seed, "search split"))
-    held_out = round(fraction * len(labels))
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    count = round(fraction * len(labels))
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def take_subset(labels: np.ndarray, limit: int, seed: int, split: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One image at a time on the CPU, by timm: evaluation geometry and training augmentation.
+"""One image at a time on the CPU, by timm: evaluation geometry and training augmentation, up to the pixels.
 
 Importing timm and torchvision takes seconds, so this module is imported only where single images are transformed.
 """
@@ -16,21 +16,19 @@ from timm.data import create_transform  # noqa: E402
 from torchvision import transforms  # noqa: E402
 
 
-def evaluation_transform(geometry: Geometry, normalize: bool = True) -> Transform:
-    """PIL image -> (C, size, size): normalised float32, or the uint8 pixels before normalisation."""
+def evaluation_transform(geometry: Geometry) -> Transform:
+    """PIL image -> pixels (C, size, size) uint8."""
     return create_transform(
         geometry.size,
         is_training=False,
         interpolation=geometry.interpolation,
-        mean=tuple(geometry.mean),
-        std=tuple(geometry.std),
         crop_pct=geometry.crop_fraction,
-        normalize=normalize,
+        normalize=False,
     )
 
 
 def training_transform(geometry: Geometry, augment: Augment, color_jitter: float) -> Transform:
-    """PIL image -> augmented, normalised (C, size, size) float32; draws from the global generators.
+    """PIL image -> augmented pixels (C, size, size) uint8, nothing erased; draws from the global generators.
 
     Raises:
         ConfigError: timm does not know the policy.
@@ -45,10 +43,8 @@ def training_transform(geometry: Geometry, augment: Augment, color_jitter: float
         color_jitter=color_jitter,
         auto_augment=augment.policy or None,
         interpolation=geometry.interpolation,
-        mean=tuple(geometry.mean),
-        std=tuple(geometry.std),
-        re_prob=augment.erasing,
-        re_mode=augment.erasing_mode,
+        mean=tuple(geometry.mean),  # auto-augment fills with it
+        normalize=False,
         separate=True,
     )
     if augment.scale is None:

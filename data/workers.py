@@ -1,10 +1,10 @@
-"""Images decoded and augmented one at a time by DataLoader processes."""
+"""Images decoded and augmented one at a time by DataLoader processes, which send bytes: the device normalises."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,22 +14,34 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from configs.errors import DataError
+from data.augmentation import RandomErasing
 from data.batches import Batch, Destination
 from data.examples import Examples
 from data.geometry import Transform
 from data.splits import GlobalOrder
 from data.unreadable import UnreadableImages, read_or_replace
-from runtime.seeds import seeded_libraries
+from runtime.seeds import borrowed_libraries
 
 Key = tuple[int, int]  # (epoch, position in the split)
+Finish = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+_NOTHING = torch.empty(0)
 _BROKEN_CONNECTION = (EOFError, ConnectionError, FileNotFoundError)  # a worker died while handing over a batch
 
 
 class LoadedBatch(NamedTuple):
-    """What a worker sends: images, labels, the unreadable images that were met, and whether all were replaced."""
+    """What a worker sends.
 
-    images: torch.Tensor
+    Attributes:
+        pixels: (B, H, W, C) uint8.
+        draws: (B, RandomErasing.DRAWS) uniform numbers, each image's own.
+        labels: (B,) int64.
+        unreadable: the unreadable images that were met.
+        complete: whether all of them were replaced.
+    """
+
+    pixels: torch.Tensor
+    draws: torch.Tensor
     labels: torch.Tensor
     unreadable: list[int]
     complete: bool
@@ -51,20 +63,26 @@ class TransformedImages(TorchDataset):
         self._seed = seed
 
     def __getitems__(self, keys: Sequence[Key]) -> LoadedBatch:
-        images, labels, unreadable = [], [], []
-        for epoch, position in keys:
-            index, image, damaged = read_or_replace(self.examples.read, self.indices, position, self._seed)
-            unreadable += damaged
-            if image is not None:
-                with seeded_libraries(self._seed, "augment", epoch, index):
-                    images.append(self._transform(image))
-                labels.append(int(self.examples.labels[index]))
-        stacked = torch.stack(images) if images else torch.empty(0)
-        return LoadedBatch(stacked, torch.tensor(labels), unreadable, len(images) == len(keys))
+        pixels, draws, labels, unreadable = [], [], [], []
+        with borrowed_libraries(self._seed) as reseed:
+            for epoch, position in keys:
+                index, image, damaged = read_or_replace(self.examples.read, self.indices, position, self._seed)
+                unreadable += damaged
+                if image is not None:
+                    reseed("augment", epoch, index)
+                    pixels.append(self._transform(image).permute(1, 2, 0))
+                    draws.append(torch.rand(RandomErasing.DRAWS))
+                    labels.append(int(self.examples.labels[index]))
+        if len(pixels) < len(keys):
+            return LoadedBatch(_NOTHING, _NOTHING, _NOTHING, unreadable, complete=False)
+        return LoadedBatch(torch.stack(pixels), torch.stack(draws), torch.tensor(labels), unreadable, complete=True)
 
 
 class WorkerBatches:
-    """A DataLoader over lists of keys whose batches arrive on the device.
+    """A DataLoader over lists of keys whose batches arrive on the device, where `finish` makes images of them.
+
+    Args:
+        finish: (pixels, draws) of a `LoadedBatch`, on the device -> normalised images (B, C, H, W).
 
     Raises (while iterating):
         DataError: too many images are unreadable, or a worker process died.
@@ -74,12 +92,13 @@ class WorkerBatches:
         self,
         images: TransformedImages,
         keys: Iterable[list[Key]],
+        finish: Finish,
         destination: Destination,
         workers: int,
         persistent: bool,
     ) -> None:
         self._unreadable = UnreadableImages(images.examples, len(images.indices), images.unreadable_limit)
-        self._destination = destination
+        self._finish, self._destination = finish, destination
         self._loader = DataLoader(
             images,
             batch_sampler=keys,
@@ -95,7 +114,9 @@ class WorkerBatches:
             self._unreadable.report(loaded.unreadable)
             if not loaded.complete:
                 self._unreadable.fail()
-            yield self._destination.receive(loaded.images, loaded.labels)
+            device = self._destination.device
+            pixels, draws = (values.to(device, non_blocking=True) for values in (loaded.pixels, loaded.draws))
+            yield self._destination.receive(self._finish(pixels, draws), loaded.labels)
 
     def _loaded(self) -> Iterator[LoadedBatch]:
         try:
@@ -130,9 +151,16 @@ def _child_signals_kept() -> Iterator[None]:
 class WorkerTraining:
     """Training batches from workers that live as long as the loader."""
 
-    def __init__(self, images: TransformedImages, order: GlobalOrder, destination: Destination, workers: int) -> None:
+    def __init__(
+        self,
+        images: TransformedImages,
+        order: GlobalOrder,
+        finish: Finish,
+        destination: Destination,
+        workers: int,
+    ) -> None:
         self._keys = _EpochKeys(order)
-        self._batches = WorkerBatches(images, self._keys, destination, workers, persistent=True)
+        self._batches = WorkerBatches(images, self._keys, finish, destination, workers, persistent=True)
 
     @property
     def steps(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from configs.errors import DeviceError
-from runtime.npu import configure_npu, make_npu_deterministic
+from runtime.npu import configure_npu, explain_missing_npu, make_npu_deterministic
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -29,8 +29,6 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
         return torch.device("cpu")
     if accelerator is None or name not in ("auto", accelerator.type):
         raise DeviceError(_explain_absence(name, accelerator))
-    if accelerator.type == "npu":
-        configure_npu()
     module = torch.get_device_module(accelerator.type)
     count = module.device_count()
     if local_rank >= count:
@@ -39,6 +37,8 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
             f"device(s); start at most {count} process(es) here (--nproc_per_node={count}) or use RUNTIME.DEVICE=cpu"
         )
     module.set_device(local_rank)
+    if accelerator.type == "npu":
+        configure_npu()
     return torch.device(accelerator.type, local_rank)
 
 
@@ -95,5 +95,5 @@ def make_deterministic() -> None:
 
 def _explain_absence(name: str, accelerator: torch.device | None) -> str:
     found = accelerator.type if accelerator else "only the cpu"
-    hint = "; an NPU needs torch_npu (requirements-npu.txt) and CANN" if name == "npu" else ""
+    hint = f"; {explain_missing_npu()}" if name == "npu" and accelerator is None else ""
     return f"RUNTIME.DEVICE={name}, but torch {torch.__version__} finds {found} here{hint}; use RUNTIME.DEVICE=auto"

@@ -44,9 +44,8 @@ def device_environment(name: str, devices: Sequence[int]) -> dict[str, str]:
     kind = choose_devices(name, devices)
     if kind not in VISIBLE:
         return dict(os.environ)
-    seen = os.environ.get(VISIBLE[kind], "").split(
-        ","
-    )  # the driver's numbers of what is seen already, if it is limited
+    # the driver's own numbers of what this process sees, where that is limited
+    seen = os.environ.get(VISIBLE[kind], "").split(",")
     chosen = [seen[device] if any(seen) else str(device) for device in devices]
     return {**os.environ, VISIBLE[kind]: ",".join(chosen)}
 

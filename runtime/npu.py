@@ -23,7 +23,18 @@ def configure_npu() -> None:
     if hasattr(npu, "set_compile_mode"):
         npu.set_compile_mode(jit_compile=False)
     for part, setting in (("config", "allow_internal_format"), ("conv", "allow_hf32"), ("matmul", "allow_hf32")):
-        _switch_off(getattr(npu, part, None), setting)
+        if hasattr(npu, part):  # torch_npu ignores a setting that it does not know, and some cannot be read
+            setattr(getattr(npu, part), setting, False)
+
+
+def explain_missing_npu() -> str:
+    """What an NPU needs that this process lacks."""
+    if hasattr(torch, "npu"):
+        return (
+            "torch_npu is loaded, but has no device: npu-smi info has to list one, ASCEND_RT_VISIBLE_DEVICES (if set) "
+            "to name it, and a container to be given it"
+        )
+    return "an NPU needs torch_npu (requirements-npu.txt) and CANN, and TORCH_DEVICE_BACKEND_AUTOLOAD not to be 0"
 
 
 def make_npu_deterministic() -> None:
@@ -57,8 +68,3 @@ def find_overflow_register(device: torch.device, total: Callable[[Tensor], Tenso
     if device.type != "npu" or not all(hasattr(utils, name) for name in needed) or utils.is_support_inf_nan():
         return None
     return OverflowRegister(utils, device, total)
-
-
-def _switch_off(holder: Any, setting: str) -> None:
-    if hasattr(holder, setting):
-        setattr(holder, setting, False)

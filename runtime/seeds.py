@@ -6,7 +6,7 @@ is re-seeded at each step or sample by `seed_libraries`, which makes it a pure f
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,18 +33,22 @@ def seed_libraries(seed: int, *tags: int | str) -> None:
 
 
 @contextmanager
-def seeded_libraries(seed: int, *tags: int | str) -> Iterator[None]:
-    """Seed the global CPU generators that timm and torchvision draw from, and put their states back afterwards.
+def borrowed_libraries(seed: int) -> Iterator[Callable[..., None]]:
+    """Yield a function of tags that seeds the global CPU generators, which timm and torchvision draw from.
 
-    `torch.manual_seed` would reset the accelerator's generators too, which the caller is using.
+    The generators' states are put back at the end. `torch.manual_seed` would reset the accelerator's generators too,
+    which the caller is using.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    value = derive_seed(seed, *tags)
-    random.seed(value)
-    np.random.seed(value % 2**32)
-    torch.default_generator.manual_seed(value)
+
+    def reseed(*tags: int | str) -> None:
+        value = derive_seed(seed, *tags)
+        random.seed(value)
+        np.random.seed(value % 2**32)
+        torch.default_generator.manual_seed(value)
+
     try:
-        yield
+        yield reseed
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])

@@ -11,28 +11,19 @@ compared with its structure, and their values are taken from the same places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+from runtime.protobuf import BYTES, FIXED64, VARINT, Field, read_fields
+
 EVALUATION, PARAMETERS = 1, 2  # fields of ModelMetrics
 VALUES = (2, 3, 4, 5)  # fields of EvaluationData: training time, train, validation and test accuracy
 MOMENTS = (1, 2)  # of the evaluations at the start, half of the budget and its end, the last two
 STRUCTURE, CONTINUATION, FREE = 0xFF, 0x80, 0x00  # bits of a byte that two messages of a layout share
 Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a message: number, wire type, and where its value starts and ends."""
-
-    number: int
-    kind: int
-    value: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ def _read_layout(message: bytes) -> Layout:
     shared = np.full(len(message), STRUCTURE, np.uint8)
     evaluations: list[dict[int, int]] = []
     parameters = range(0)
-    for field in _fields(message, 0, len(message)):
+    for field in read_fields(message, 0, len(message)):
         if (field.number, field.kind) == (EVALUATION, BYTES):
             evaluations.append(_read_evaluation(message, field, shared))
             continue
@@ -96,38 +87,8 @@ def _read_layout(message: bytes) -> Layout:
 def _read_evaluation(message: bytes, field: Field, shared: Bytes) -> dict[int, int]:
     """Where the doubles of an EvaluationData start, by number."""
     starts = {}
-    for inner in _fields(message, field.value, field.end):
+    for inner in read_fields(message, field.value, field.end):
         shared[inner.value : inner.end] = CONTINUATION if inner.kind == VARINT else FREE
         if inner.kind == FIXED64:
             starts[inner.number] = inner.value
     return starts
-
-
-def _fields(message: bytes, place: int, end: int) -> Iterator[Field]:
-    while place < end:
-        tag, place = _read_varint(message, place, end)
-        kind = tag & 7
-        if kind == VARINT:
-            value, place = place, _read_varint(message, place, end)[1]
-        elif kind == BYTES:
-            length, value = _read_varint(message, place, end)
-            place = value + length
-        elif kind in (FIXED64, FIXED32):
-            value, place = place, place + (8 if kind == FIXED64 else 4)
-        else:
-            raise ValueError(f"its metrics have a field of wire type {kind}")
-        if place > end:
-            raise ValueError("its metrics are cut off")
-        yield Field(tag >> 3, kind, value, place)
-
-
-def _read_varint(message: bytes, place: int, end: int) -> tuple[int, int]:
-    """A variable-length integer, and the place behind it."""
-    value = shift = 0
-    while place < end and shift < 64:
-        byte = message[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place
-    raise ValueError("its metrics are cut off")

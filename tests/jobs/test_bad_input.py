@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from warm_scripts import ROOT, WarmScripts, warm_scripts
 
-ROOT = Path(__file__).parents[2]
 QUICK = (
     "DATA.NAME=digits SUPERNET.SPACE=fashion TRAIN.EPOCHS=1 TRAIN.STEPS_PER_EPOCH=1 TRAIN.BATCH_SIZE=8 DATA.WORKERS=0"
 )
@@ -31,40 +26,10 @@ ZOO = f"retrain.py {QUICK} DATA.NAME=image_folder --data {{inputs}}/good"
 CASE = "-m tools.cases full --devices=1 --device=cpu --data_path={inputs}/good"
 
 
-class Ended(NamedTuple):
-    status: int
-    stdout: str
-    stderr: str
-
-
-class WarmScripts:
-    """Scripts as a user runs them, but for the seconds of importing torch: see `warm_server`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._outputs = {"stdout": folder / "stdout", "stderr": folder / "stderr"}
-        command = [sys.executable, str(Path(__file__).with_name("warm_server.py"))]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-        self.server = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.server.stdout
-        assert self.server.stdout.readline() == "ready\n"
-
-    def run(self, command: str, **environment: str) -> Ended:
-        request = {"arguments": shlex.split(command), "environment": environment}
-        request |= {name: str(path) for name, path in self._outputs.items()}
-        assert self.server.stdin
-        assert self.server.stdout
-        print(json.dumps(request), file=self.server.stdin, flush=True)
-        status = int(self.server.stdout.readline())
-        return Ended(status, *(path.read_text(errors="replace") for path in self._outputs.values()))
-
-
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmScripts]:
-    warm = WarmScripts(tmp_path_factory.mktemp("outputs"))
-    yield warm
-    warm.server.communicate(timeout=60)
+    with warm_scripts(tmp_path_factory.mktemp("outputs")) as warm:
+        yield warm
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def test_messages_with_paths_and_unknown_fields_are_read() -> None:
     assert (values == values[0]).all()
     assert values[0].tolist() == [[30.0, 0.45, 0.4, 0.35], [60.0, 0.9, 0.8, 0.7]]
     for wrong in (plain[:-1], plain[:94], plain[141:], b""):
-        with pytest.raises(ValueError, match="its metrics"):
+        with pytest.raises(ValueError, match=r"its metrics|its message"):
             decode_metrics([plain, wrong])
 
 

@@ -69,13 +69,16 @@ class FakeNpu:
 
 def test_npu_settings_are_made_where_they_exist(monkeypatch) -> None:
     compiled: dict[str, bool] = {}
-    conv = SimpleNamespace(allow_hf32=True)
-    npu = SimpleNamespace(set_compile_mode=lambda **mode: compiled.update(mode), conv=conv, config=SimpleNamespace())
+    conv, config = (
+        SimpleNamespace(allow_hf32=True),
+        SimpleNamespace(),
+    )  # of torch_npu's settings, config's are write-only
+    npu = SimpleNamespace(set_compile_mode=lambda **mode: compiled.update(mode), conv=conv, config=config)
     monkeypatch.setattr(torch, "npu", npu, raising=False)
     configure_npu()
     assert compiled == {"jit_compile": False}
     assert conv.allow_hf32 is False
-    assert not vars(npu.config)
+    assert config.allow_internal_format is False
 
 
 def test_channels_last_is_refused_on_npu_only() -> None:

@@ -9,7 +9,7 @@ from itertools import groupby
 import pytest
 
 from configs.errors import ConfigError
-from tools.speed import cream, depthwise, nasbench101, step
+from tools.speed import cream, data, depthwise, nasbench101, retrain, step
 from tools.speed.__main__ import main
 from tools.speed.timing import Timing, take_turns
 
@@ -50,6 +50,31 @@ def test_a_prioritized_step_is_measured_beside_the_uniform_one(capsys: pytest.Ca
     assert rates["prioritized"]["median"] == pytest.approx(4e3 / whole, rel=0.01)
     assert rates["uniform"]["median"] == pytest.approx(4e3 / parts["uniform step"], rel=0.01)
     assert 0 < result["ratio"] < 1
+
+
+def test_retraining_is_measured_beside_timm(capsys: pytest.CaptureFixture[str]) -> None:
+    retrain.main([*SMALL, "--device", "cpu", "--mode", "eager", "--precision", "O0", "O2"])
+    for line, (level, dtype) in zip(
+        capsys.readouterr().out.splitlines(), (("O0", "float32"), ("O2", "bfloat16")), strict=True
+    ):
+        result = json.loads(line)
+        assert (result["precision"], result["dtype"]) == (level, dtype)
+        assert [name.rpartition(", ")[0] for name in result["images_per_second"]] == [
+            "ours",
+            *result["ratios"]["eager"],
+        ]
+        assert all(ratio > 0 for ratio in result["ratios"]["eager"].values())
+
+
+def test_loading_is_measured_beside_timm(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--resolution", "16", "--batch-size", "4", "--images", "8", "--shorter-side", "32"]
+    data.main([*few, "--repeats", "1", "--seconds", "0.01", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    rates = result["images_per_second_and_core"]
+    assert list(rates) == ["image folder", "shards", "shards, shorter side 32", "timm's loader, folder"]
+    assert rates["timm's loader, folder"]["ratio"] == result["decoding_alone"]["Pillow"]["ratio"] == 1.0
+    assert 70 < result["kilobytes"]["as_given"] < 130, "ImageNet's mean is about 110 kB"
+    assert result["kilobytes"]["shrunk"] < 5
 
 
 def test_depthwise_convolutions_are_measured_beside_the_librarys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,5 +127,5 @@ def test_long_turns_are_cut_into_slices() -> None:
 
 def test_an_unknown_benchmark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["tools.speed", "stepp"])
-    with pytest.raises(ConfigError, match=r"step, cream, window, depthwise.*'stepp'"):
+    with pytest.raises(ConfigError, match=r"step, retrain, cream, window, depthwise.*'stepp'"):
         main()

@@ -1,13 +1,14 @@
-"""`python -m tools.speed step|cream|window|depthwise|nasbench101`: measure speed beside a named rival, in one run."""
+"""`python -m tools.speed NAME …`: measure speed beside a named rival, in one run."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from configs.errors import ConfigError
 from runtime.scripts import run
 
-BENCHMARKS = ("step", "cream", "window", "depthwise", "nasbench101")
+BENCHMARKS = ("step", "retrain", "cream", "window", "depthwise", "data", "nasbench101")
 
 
 def main() -> None:
@@ -17,31 +18,9 @@ def main() -> None:
         ConfigError: there is no such benchmark.
     """
     name, *arguments = sys.argv[1:] or [""]
-    match name:
-        case "step":
-            from tools.speed import step
-
-            step.main(arguments)
-        case "cream":
-            from tools.speed import cream
-
-            cream.main(arguments)
-        case "window":
-            from tools.speed import window
-
-            window.main(arguments)
-        case "depthwise":
-            from tools.speed import depthwise
-
-            depthwise.main(arguments)
-        case "nasbench101":
-            from tools.speed import nasbench101
-
-            nasbench101.main(arguments)
-        case _:
-            raise ConfigError(
-                f"python -m tools.speed takes one of {', '.join(BENCHMARKS)} and its options, not {name!r}"
-            )
+    if name not in BENCHMARKS:
+        raise ConfigError(f"python -m tools.speed takes one of {', '.join(BENCHMARKS)} and its options, not {name!r}")
+    import_module(f"tools.speed.{name}").main(arguments)
 
 
 if __name__ == "__main__":

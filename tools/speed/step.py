@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.nn import functional
 
-from configs.schema import Augment, Runtime, Train
-from retrain.training import NetworkTraining
-from runtime.compatibility import import_torchvision
-from runtime.device import memory_format
+from configs.schema import Runtime
 from runtime.journal import Position
 from runtime.precision import Precision
 from runtime.seeds import make_generator
@@ -26,17 +21,14 @@ from search.strategies.uniform import UniformStrategy
 from search.training import SupernetTraining
 from supernet.architecture import Architecture
 from supernet.catalog import build_space, select
-from supernet.networks.plain import MBConvNetwork
 from supernet.spaces.mbconv import MBConvSpace
 from tools.arguments import positive, resolution
+from tools.speed.contestants import CLASSES, Batch, Step, timm_spnasnet
 from tools.speed.timing import Timing, name_device, take_turns
 
 ENCODINGS = ("superkernel", "separate")
 PLAIN = "plain network"
 TIMM = "timm spnasnet_100"
-CLASSES = 1000
-
-Step = Callable[[], Tensor]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,60 +58,21 @@ class StepBenchmark:
         self.options, self.world = options, world
         self.space = build_space(options.space).adapted(channels=3, classes=CLASSES, resolution=size)
         self.path = _choose_path(self.space, options.path)
-        self.precision = Precision(options.precision, options.dtype, world.device)
-        self.format = memory_format(world.device, channels_last=True)
-        self.config = Train(LR=1e-3)  # small: on random images a step that diverges would be skipped, not timed
-        shape, generator = (options.batch_size, 3, size, size), make_generator(0, "tools.speed")
-        self.images = torch.randn(shape, generator=generator).to(world.device, memory_format=self.format)
-        self.labels = torch.randint(CLASSES, shape[:1], generator=generator).to(world.device)
+        precision = Precision(options.precision, options.dtype, world.device)
+        self.batch = Batch(options.batch_size, size, precision, world, options.compile)
 
     def contestants(self) -> dict[str, Step]:
         """Everything that is timed, by name."""
         steps = {f"supernet, {encoding}": self._supernet(encoding) for encoding in ENCODINGS}
-        steps[PLAIN] = self._plain(self.space.build_network(self.path))
-        return {**steps, TIMM: self._timm()} if self.space.name == "spnas" else steps
-
-    def _place(self, network: nn.Module) -> nn.Module:
-        network.to(self.world.device, memory_format=self.format)  # type: ignore[call-overload]  # missing in torch's stubs
-        if self.options.compile:
-            network.compile()
-        return network
+        steps[PLAIN] = self.batch.retraining(self.space.build_network(self.path))
+        return {**steps, TIMM: self.batch.plain_loop(timm_spnasnet())} if self.space.name == "spnas" else steps
 
     def _supernet(self, encoding: str) -> Step:
-        supernet = self.space.build_supernet(encoding)
-        self._place(supernet)
-        strategy = UniformStrategy(supernet, self.config.label_smoothing)
-        training = SupernetTraining(self.config, supernet, strategy, self.precision, self.world, seed=0)
-        return partial(training.step, self.images, self.labels, [self.path], Position(0, 0, 1))
-
-    def _plain(self, network: MBConvNetwork) -> Step:
-        self._place(network)
-        training = NetworkTraining(self.config, Augment(), network, CLASSES, self.precision, self.world, seed=0)
-        return partial(training.step, self.images, self.labels, Position(0, 0, 1))
-
-    def _timm(self) -> Step:
-        """timm's network and torch's optimizer, as its users would write the step: half precision is autocast there."""
-        import_torchvision()  # slow; timm needs it
-        from timm import create_model
-
-        network = self._place(create_model("spnasnet_100", num_classes=CLASSES)).train()
-        config, precision = self.config, self.precision
-        autocast = torch.autocast(self.world.device.type, dtype=precision.dtype, enabled=precision.level != "O0")
-        optimizer = torch.optim.SGD(
-            network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
-        )
-
-        def step() -> Tensor:
-            optimizer.zero_grad()
-            with autocast:
-                loss = functional.cross_entropy(
-                    network(self.images), self.labels, label_smoothing=config.label_smoothing
-                )
-            loss.backward()
-            optimizer.step()
-            return loss.detach()
-
-        return step
+        batch, supernet = self.batch, self.space.build_supernet(encoding)
+        batch.place(supernet)
+        strategy = UniformStrategy(supernet, batch.config.label_smoothing)
+        training = SupernetTraining(batch.config, supernet, strategy, batch.precision, self.world, seed=0)
+        return partial(training.step, batch.images, batch.labels, [self.path], Position(0, 0, 1))
 
     def describe(self, timings: dict[str, Timing]) -> dict[str, Any]:
         """The result as plain values; a ratio is above 1 where the contestant is faster than the rival."""
