@@ -12,4 +12,3 @@ done
 export PYTORCH_NPU_ALLOC_CONF=${PYTORCH_NPU_ALLOC_CONF:-expandable_segments:True} # less fragmented device memory
 export TASK_QUEUE_ENABLE=${TASK_QUEUE_ENABLE:-2}                                 # launch of operators beside the host
 export CPU_AFFINITY_CONF=${CPU_AFFINITY_CONF:-2}                                 # each process on cores near its device
-export HCCL_CONNECT_TIMEOUT=${HCCL_CONNECT_TIMEOUT:-600}                         # seconds, for slow starts of processes
