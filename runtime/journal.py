@@ -23,6 +23,7 @@ from runtime.progress import track
 from runtime.watch import StepWatch
 from runtime.world import Vote
 
+_KEPT = ("seconds", "losses", "unrecorded_seconds", "records", "pace", "epoch", "step")
 _OF_PROCESSES = ("world_size", "steps_per_epoch")  # what a finished training no longer depends on
 
 
@@ -155,6 +156,11 @@ class Journal:
 
     def _compare(self, state: Mapping[str, Any], source: Path) -> None:
         """Refuse what cannot be continued exactly; take over the counts of a training that others finished."""
+        if lacking := [name for name in _KEPT if name not in state]:
+            raise CheckpointError(
+                f"{source} is no checkpoint of a training, or one of another version: it lacks {', '.join(lacking)}; "
+                "start anew with another SAVE_PATH"
+            )
         for name, value in self.identity.items():
             if state.get(name) == value or (name in _OF_PROCESSES and self._finished_by_others(state)):
                 continue

@@ -1,7 +1,8 @@
-"""Tables of finished runs: what a search picked, what retraining made of it, and how long each phase took; or accuracy
-and speed of trainings, in the form of Ascend's model zoo.
+"""Tables of runs: what a search picked, what retraining made of it, and how long each phase took; how the boards of
+prioritized searches grew; or accuracy and speed of trainings, in the form of Ascend's model zoo.
 
 python -m tools.report --search output/quickstart/search --trained output/quickstart/pick output/quickstart/random
+python -m tools.report --board output/quickstart/search
 python -m tools.report --zoo test/output/0/spnasnet_100_bs128_8p_acc
 """
 
@@ -32,12 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_mutually_exclusive_group(required=True)
     kinds.add_argument("--search", type=Path, help="run folder of train.py")
+    kinds.add_argument("--board", type=Path, nargs="+", metavar="RUN", help="run folders of prioritized searches")
     kinds.add_argument("--zoo", type=Path, nargs="+", metavar="RUN", help="run folders, a row of the model zoo's each")
     parser.add_argument("--trained", type=Path, nargs="+", default=[], help="run folders of retrain.py")
     parser.add_argument("--svg", type=Path, help="write the tables as a picture too")
     options = parser.parse_args(arguments)
     if options.zoo:
         print(zoo_table(options.zoo))
+        return
+    if options.board:
+        print(board_table(options.board))
         return
 
     pick = read(options.search / "pick.json")
@@ -120,8 +125,41 @@ def zoo_table(folders: Sequence[Path]) -> str:
     runs = {folder: read_training(folder) for folder in folders}
     differ = len({run["selection"] for run in runs.values()}) > 1
     rows = [(f"{run['selection']} " * differ + run["name"], *zoo_cells(folder, run)) for folder, run in runs.items()]
-    header = [("NAME", "Acc@1", "FPS", "Epochs", "AMP_Type", "Torch_version"), ("---", *["---:"] * 5)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in header + rows)
+    return format_table([("NAME", "Acc@1", "FPS", "Epochs", "AMP_Type", "Torch_version"), *rows])
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown whose first row is the header."""
+    ruled = [rows[0], ("---", *["---:"] * (len(rows[0]) - 1)), *rows[1:]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in ruled)
+
+
+def board_table(folders: Sequence[Path]) -> str:
+    """The lowest and the highest accuracy on each run's board at the end of each epoch, as a table of Markdown.
+
+    Raises:
+        ConfigError: a run has no board.
+    """
+    runs = [read_board(folder) for folder in folders]
+    rows = [
+        (str(epoch + 1), *(" to ".join(f"{value:.1f}" for value in run[epoch]) if epoch in run else "" for run in runs))
+        for epoch in sorted({epoch for run in runs for epoch in run})
+    ]
+    return format_table([("epoch", *(str(folder) for folder in folders)), *rows])
+
+
+def read_board(folder: Path) -> dict[int, tuple[float, float]]:
+    """Lowest and highest accuracy in percent on a search's board, by epoch, as recorded last in it.
+
+    Raises:
+        ConfigError: nothing of a board is recorded there.
+    """
+    path = folder / "metrics.jsonl"
+    records = map(json.loads, path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
+    board = {one["epoch"]: (one["board/worst"], one["board/best"]) for one in records if "board/best" in one}
+    if not board:
+        raise ConfigError(f"{path} records no board; name the run folder of a prioritized search")
+    return board
 
 
 def read_training(folder: Path) -> dict[str, Any]:

@@ -55,3 +55,25 @@ def test_trainings_of_several_networks_in_the_model_zoos_form(
     ]
     with pytest.raises(ConfigError, match="no training that tells its speed"):
         report.main(["--zoo", str(tmp_path / "a/test")])
+
+
+def test_boards_over_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [
+        {"epoch": 0, "board/best": 30.0, "board/worst": 20.0},
+        {"epoch": 0, "board/best": 35.04, "board/worst": 28.0},
+        {"epoch": 0, "search/top1": 1.0},
+        {"epoch": 1, "board/best": 50.0, "board/worst": 41.0},
+    ]
+    for name, count in (("a", 4), ("b", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records[:count]))
+    report.main(["--board", str(tmp_path / "a"), str(tmp_path / "b")])
+    assert capsys.readouterr().out.splitlines() == [
+        f"| epoch | {tmp_path}/a | {tmp_path}/b |",
+        "| --- | ---: | ---: |",
+        "| 1 | 28.0 to 35.0 | 20.0 to 30.0 |",
+        "| 2 | 41.0 to 50.0 |  |",
+    ]
+    (tmp_path / "b/metrics.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="records no board"):
+        report.main(["--board", str(tmp_path / "b")])
