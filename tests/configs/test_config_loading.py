@@ -235,7 +235,7 @@ def test_each_published_network_has_its_recipe(selection: int) -> None:
 
 def test_no_two_recipes_write_into_one_folder() -> None:
     folders = [load_config(path).save_path for path in RECIPES.glob("retrain/*.yaml")]
-    assert len({*folders, load_config(RECIPES / "retrain.yaml").save_path}) == len(folders) + 1 == 7
+    assert len({*folders, load_config(RECIPES / "retrain.yaml").save_path}) == len(folders) + 1 > 7
 
 
 @pytest.mark.parametrize("override", ["TRAIN.ACCUMULATION=2", "RUNTIME.COMPILE=true"])
