@@ -82,5 +82,5 @@ def test_a_wrong_table_is_explained(tmp_path: Path, value: object, message: str)
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.json cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.json cannot be read: No such file"):
         read_latency_table(tmp_path / "nowhere.json", build_space("spnas"))
