@@ -86,6 +86,18 @@ def test_ranks_agree_on_teachers_board_and_weights(ranks: list):
     assert all(tensor.isfinite().all() for tensor in tensors)
 
 
+def test_ranks_share_their_decisions(ranks: list):
+    """Thresholds, lambda, dropped indicators and weights: alike on both, and as in one process."""
+    assert_identical(ranks[0]["threshold"], ranks[1]["threshold"])
+    together, alone = ranks[0]["threshold"], two_ranks.train_thresholds(World())
+    assert together["strategy"]["thresholds"].any()
+    for name, value in alone["strategy"]["steering"].items():
+        assert torch.allclose(together["strategy"]["steering"][name], value), name
+    assert torch.allclose(together["strategy"]["thresholds"], alone["strategy"]["thresholds"], atol=1e-4)
+    for name, weight in alone["weights"].items():
+        assert torch.allclose(together["weights"][name], weight.detach(), rtol=1e-4, atol=1e-5), name
+
+
 def test_scores_do_not_depend_on_the_number_of_processes(ranks: list):
     assert ranks[0]["scores"] == ranks[1]["scores"] == two_ranks.score_fresh(World())
 

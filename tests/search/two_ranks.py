@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tiny_search import BOARD, SEED, build_search, open_digits
+from tiny_search import BOARD, NESTED, SEED, build_search, open_digits, tiny_space
 from torch import nn
 
 from configs.schema import Picker, Runtime
@@ -64,6 +64,23 @@ def train_prioritized(world: World) -> dict[str, Any]:
     }
 
 
+def train_thresholds(world: World) -> dict[str, Any]:
+    """Thresholds, lambda and weights after a warm-up and some steered steps on the same global batches."""
+    threshold = {"WARMUP_EPOCHS": 1, "STEERING": 5.0}
+    search = build_search(
+        open_digits(world),
+        world,
+        train={"BATCH_SIZE": GLOBAL_BATCH // world.size},
+        search={"STRATEGY": "threshold", "THRESHOLD": threshold, "BOARD": {**BOARD, "IMAGES": 41}},
+        space=tiny_space(NESTED),
+        bounds=(70_000, 100_000),
+    )
+    search.supernet.double()
+    freeze_norms(search.supernet)
+    search.run(0, STEPS)
+    return {"strategy": search.strategy.state_dict(), "weights": dict(search.supernet.named_parameters())}
+
+
 def score_fresh(world: World) -> list[dict[str, Any]]:
     """The objective's scores of some paths of a fresh supernet."""
     search = build_search(open_digits(world), world)
@@ -81,7 +98,12 @@ def evolve(world: World) -> list[dict[str, Any]]:
 def main() -> None:
     world = start_world(Runtime(DEVICE="cpu", THREADS=1, TIMEOUT_MINUTES=1))
     results = {encoding: train_paths(world, encoding) for encoding in ("superkernel", "separate")}
-    results |= {"prioritized": train_prioritized(world), "scores": score_fresh(world), "evolution": evolve(world)}
+    results |= {
+        "prioritized": train_prioritized(world),
+        "threshold": train_thresholds(world),
+        "scores": score_fresh(world),
+        "evolution": evolve(world),
+    }
     save_file(results, Path(sys.argv[-1]) / f"rank{world.rank}.pth.tar")
     stop_world()
 
