@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.journal import Position
+from runtime.position import Position
 from search.scores import Scored
 from supernet.architecture import Architecture
 from supernet.networks.path_supernet import PathSupernet
