@@ -2,7 +2,8 @@
 
     python -m torch.distributed.launch --nproc_per_node=8 retrain.py --cfg configs/retrain.yaml
 
-Weights see the train split; the best epoch is chosen on the search split; test.py reads the test split, once.
+Weights see the train split; the best epoch is chosen on the search split; test.py reads the test split, once. Only
+TRAIN.INTERMEDIATE_EVALUATIONS, the protocol of NAS-Bench-101, reads all three, and chooses nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from configs.schema import Config
 from configs.zoo_arguments import format_arguments, translate
 from data.loading import Images, open_images, read_shape
 from retrain.journal import RetrainJournal
+from retrain.milestones import Milestones
 from retrain.training import NetworkTraining
 from runtime.compilation import compile_in_place
 from runtime.context import Runtime, start
@@ -44,7 +46,11 @@ def main() -> None:
         network = build_network(config, runtime, selection)
         images = open_images(config, selection.space.resolution, runtime)
         images_per_step = config.train.batch_size * config.train.accumulation
-        loader = images.training(images_per_step, steps_per_epoch=config.train.steps_per_epoch)
+        loader = images.training(
+            images_per_step,
+            steps_per_epoch=config.train.steps_per_epoch,
+            across_epochs=config.train.across_epochs,
+        )
         training = NetworkTraining(
             config.train,
             config.data.augment,
@@ -54,12 +60,18 @@ def main() -> None:
             runtime.world,
             config.seed,
         )
-        journal = RetrainJournal(config, runtime, selection, training, loader.steps)
+        milestones = None
+        if config.train.intermediate_evaluations:
+            milestones = Milestones(config.train, loader.steps, images, training)
+        journal = RetrainJournal(config, runtime, selection, training, loader.steps, milestones)
         resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):
             for position, (pixels, labels) in journal.walk(loader, epoch, resumed):
+                journal.before_step(position)
                 journal.after_step(position, training.step(pixels, labels, position))
+            if journal.stopped:
+                break
             training.synchronize()
             journal.after_epoch(epoch, evaluate_held_out(config, runtime, images, training))
         journal.write_result()
@@ -67,7 +79,7 @@ def main() -> None:
 
 def open_selection(config: Config) -> Selection:
     """What is trained, fitted to the data set."""
-    selection = select(config.model_selection, config.input_arch, config.supernet.space)
+    selection = select(config.model_selection, config.input_arch, config.supernet.space, config.nasbench101)
     return selection.adapted(**read_shape(config.data, selection.space.resolution))
 
 
@@ -87,8 +99,8 @@ def build_network(config: Config, runtime: Runtime, selection: Selection) -> nn.
 
 
 def evaluate_held_out(config: Config, runtime: Runtime, images: Images, training: NetworkTraining) -> Evaluation | None:
-    """Accuracy on the search split; None where no image is held out."""
-    if not images.sizes["search"]:
+    """Accuracy on the search split; None where no image is held out, or milestones are evaluated instead."""
+    if not images.sizes["search"] or config.train.intermediate_evaluations:
         return None
     with runtime.precision.autocast():
         batches = images.evaluation("search", config.train.evaluation_batch_size)

@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the slow imports: Ctrl-C is quiet from the 
 
     handle_signals()
 
+import math
 import sys
 from functools import partial
 
@@ -29,7 +30,7 @@ from search.pickers import build_picker, check_picker, score_all
 from search.prior import OperationPrior
 from search.strategies import build_strategy, check_strategy
 from search.training import SupernetTraining
-from supernet.catalog import build_space
+from supernet.catalog import build_shared_space
 from supernet.cost import format_millions, macs_from_millions
 from supernet.networks.path_supernet import PathSupernet
 from supernet.spaces.mbconv import MBConvSpace
@@ -42,7 +43,11 @@ def main() -> None:
     with start(config, "train") as runtime:
         space, window, prior = open_space(config, runtime)
         images = open_images(config, space.resolution, runtime)
-        loader = images.training(config.train.batch_size, steps_per_epoch=config.train.steps_per_epoch)
+        loader = images.training(
+            config.train.batch_size,
+            steps_per_epoch=config.train.steps_per_epoch,
+            across_epochs=config.train.across_epochs,
+        )
 
         supernet = space.build_supernet(config.supernet.encoding, make_generator(config.seed, "supernet"))
         supernet.to(runtime.device, memory_format=runtime.memory_format)
@@ -56,7 +61,7 @@ def main() -> None:
         resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):
-            paths = window.sample(make_generator(config.seed, "paths", epoch), loader.steps, prior.weights)
+            paths = window.sample(make_generator(config.seed, "paths", epoch), math.ceil(loader.steps), prior.weights)
             for position, (pixels, labels) in journal.walk(loader, epoch, resumed):
                 loss = training.step(pixels, labels, paths, position)
                 journal.after_step(position, loss, paths)
@@ -76,7 +81,7 @@ def main() -> None:
 
 def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, SearchWindow, OperationPrior]:
     """The search space, fitted to the data set, its architectures in the FLOPs window, and what training prefers."""
-    space = build_space(config.supernet.space)
+    space = build_shared_space(config.supernet.space)
     space = space.adapted(**read_shape(config.data, space.resolution))
     window = space.window_of(
         macs_from_millions(config.flops_minimum), macs_from_millions(config.flops_maximum), config.supernet.resolutions

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,11 @@ _Dumper.add_representer(list, _represent_sequence)
 _Dumper.add_representer(tuple, _represent_sequence)
 
 
-def read_file(path: Path, problems: list[str]) -> dict[str, Entry]:
+def read_file(path: Path, problems: list[str], leaves: Container[str] = ()) -> dict[str, Entry]:
     """Entries of a YAML file by dotted path; a key given twice is added to `problems`.
+
+    Args:
+        leaves: dotted paths at which a mapping is a value, not a section.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, or does not hold a mapping.
@@ -72,13 +75,17 @@ def read_file(path: Path, problems: list[str]) -> dict[str, Entry]:
             return {}
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{path} must hold upper-case keys and values, such as `SEED: 0`")
-        return dict(_flatten(loader, root, "", path, problems))
+        return dict(_flatten(loader, root, "", path, problems, leaves))
     except yaml.YAMLError as error:
         raise ConfigError(_explain_syntax(error, str(path))) from error
 
 
-def read_overrides(overrides: Iterable[str], problems: list[str]) -> dict[str, Entry]:
-    """Entries of `KEY.SUB=VALUE` texts; the last of equal keys wins, malformed ones are added to `problems`."""
+def read_overrides(overrides: Iterable[str], problems: list[str], leaves: Container[str] = ()) -> dict[str, Entry]:
+    """Entries of `KEY.SUB=VALUE` texts; the last of equal keys wins, malformed ones are added to `problems`.
+
+    Args:
+        leaves: as in `read_file`.
+    """
     entries: dict[str, Entry] = {}
     for override in overrides:
         path, equals, text = override.partition("=")
@@ -91,7 +98,7 @@ def read_overrides(overrides: Iterable[str], problems: list[str]) -> dict[str, E
         except yaml.YAMLError as error:
             problems.append(_explain_syntax(error, f"{override!r} (command line)"))
             continue
-        entries |= _flatten_value(path.strip(), value)
+        entries |= _flatten_value(path.strip(), value, leaves)
     return entries
 
 
@@ -110,14 +117,19 @@ def format_document(tree: Mapping[str, Any]) -> str:
 
 
 def _flatten(
-    loader: _Loader, mapping: yaml.MappingNode, prefix: str, path: Path, problems: list[str]
+    loader: _Loader,
+    mapping: yaml.MappingNode,
+    prefix: str,
+    path: Path,
+    problems: list[str],
+    leaves: Container[str],
 ) -> Iterator[tuple[str, Entry]]:
     _find_duplicates(mapping, prefix, path, problems)
     loader.flatten_mapping(mapping)
     for key_node, node in mapping.value:
         key, origin = f"{prefix}{key_node.value}", f"{path}:{key_node.start_mark.line + 1}"
-        if isinstance(node, yaml.MappingNode):
-            yield from _flatten(loader, node, f"{key}.", path, problems)
+        if isinstance(node, yaml.MappingNode) and key not in leaves:
+            yield from _flatten(loader, node, f"{key}.", path, problems, leaves)
         else:
             yield key, Entry(loader.construct_object(node, deep=True), origin)
 
@@ -134,12 +146,12 @@ def _find_duplicates(mapping: yaml.MappingNode, prefix: str, path: Path, problem
         lines[node.value] = line
 
 
-def _flatten_value(path: str, value: Any) -> dict[str, Entry]:
-    if not isinstance(value, dict):
+def _flatten_value(path: str, value: Any, leaves: Container[str]) -> dict[str, Entry]:
+    if not isinstance(value, dict) or path in leaves:
         return {path: Entry(value, "command line")}
     entries: dict[str, Entry] = {}
     for key, item in value.items():
-        entries |= _flatten_value(f"{path}.{key}", item)
+        entries |= _flatten_value(f"{path}.{key}", item, leaves)
     return entries
 
 

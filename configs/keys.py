@@ -114,6 +114,8 @@ def _describe(schema: dict[str, Any]) -> str:
         fixed = schema.get("prefixItems")
         items = [_describe(item) for item in fixed] if fixed else [_describe(schema["items"]), "…"]
         return f"[{', '.join(items)}]"
+    if schema["type"] == "object":
+        return f"{{name: {_describe(schema['additionalProperties'])}}}"
     if "const" in schema:
         return str(schema["const"])
     names = {"string": "text", "boolean": "true | false", "integer": "int", "number": "float"}

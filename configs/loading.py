@@ -62,7 +62,7 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     """
     problems: list[str] = []
     entries = _read_recipe(_existing(Path(path)), problems) if path is not None else {}
-    entries |= read_overrides(overrides, problems)
+    entries |= read_overrides(overrides, problems, known_keys())
     known = {key: entry for key, entry in entries.items() if key in known_keys()}
     problems += [problem for key, entry in entries.items() if (problem := _explain_stranger(key, entry))]
     try:
@@ -76,7 +76,7 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
 
 def _read_recipe(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> dict[str, Entry]:
     """Entries of a file over those of its BASE, over those of that one's; `above` are the files that led here."""
-    entries = read_file(path, problems)
+    entries = read_file(path, problems, known_keys())
     if (entry := entries.pop(BASE, None)) is None:
         return entries
     base = _shorten((path.parent / str(entry.value)).resolve())
@@ -101,6 +101,11 @@ def _refuse_for_search(config: Config) -> None:
         raise ConfigError(
             f"TRAIN.ACCUMULATION={config.train.accumulation} is for retrain.py: a search takes one step for each batch "
             "of each path; set it to 1, and raise TRAIN.BATCH_SIZE or the number of processes"
+        )
+    if config.train.seconds or config.train.intermediate_evaluations:
+        raise ConfigError(
+            "TRAIN.SECONDS and TRAIN.INTERMEDIATE_EVALUATIONS are for retrain.py: a search picks after its last epoch, "
+            "and never reads the test split; set them to 0 and null"
         )
     if config.runtime.compile:
         raise ConfigError(

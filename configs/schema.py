@@ -103,6 +103,21 @@ class Train(Section):
 
     epochs: Positive = Field(120, description="passes over the train split")
     steps_per_epoch: Positive | None = Field(None, description="stop each epoch after this many steps; null: all")
+    across_epochs: bool = Field(
+        False,
+        description="the images that an epoch's whole batches leave over begin the next epoch's first batch; false: "
+        "they are dropped. Steps in all: floor(epochs x images / batch)",
+    )
+    seconds: NonNegative = Field(
+        0.0,
+        description="stop after the step at which the run has taken so long, evaluations with it, and save "
+        "(retrain.py); 0: no limit",
+    )
+    intermediate_evaluations: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] | None = Field(
+        None,
+        description="evaluate at the start, after these shares of all steps and at the end, on all three splits, test "
+        "with them, as NAS-Bench-101 does (retrain.py); null or []: after each epoch, on the search split",
+    )
     batch_size: Positive = Field(128, description="images of a step, or of each of its micro-batches, on each process")
     accumulation: Positive = Field(
         1, description="micro-batches of BATCH_SIZE images whose mean gradient makes one step (retrain.py)"
@@ -113,10 +128,15 @@ class Train(Section):
     )
     lr: Annotated[float, Field(gt=0.0)] = Field(1.0, description="peak learning rate, for the whole global batch")
     momentum: Fraction = Field(0.9, description="momentum of sgd and rmsproptf")
-    eps: Annotated[float, Field(gt=0.0)] = Field(1e-3, description="epsilon of rmsproptf and adamw")
-    weight_decay: NonNegative = Field(1e-4, description="decay of weights; batch norm and biases have none")
-    schedule: Literal["linear", "cosine", "step", "constant"] = Field("linear", description="shape of the decay")
-    min_lr: NonNegative = Field(0.0, description="learning rate that linear and cosine decay towards")
+    rmsprop_decay: Fraction = Field(0.9, description="decay of rmsproptf's mean square, which starts at 1")
+    eps: Annotated[float, Field(gt=0.0)] = Field(1e-3, description="epsilon of rmsproptf (inside the root) and adamw")
+    weight_decay: NonNegative = Field(1e-4, description="decay of weights (L2 but for adamw)")
+    decay_norms: bool = Field(False, description="decay batch norm and biases as well")
+    schedule: Literal["linear", "cosine", "cosine_by_step", "step", "constant"] = Field(
+        "linear",
+        description="shape of the decay; cosine_by_step is at MIN_LR in the last step, linear and cosine one after it",
+    )
+    min_lr: NonNegative = Field(0.0, description="learning rate that linear, cosine and cosine_by_step decay towards")
     warmup_epochs: NonNegative = Field(0.0, description="epochs of linear warm-up; fractions are allowed")
     warmup_lr: NonNegative = Field(1e-6, description="learning rate at the first step of the warm-up")
     decay_epochs: Annotated[float, Field(gt=0.0)] = Field(2.4, description="step schedule: epochs between two decays")
@@ -132,6 +152,22 @@ class Train(Section):
     inherit: str = Field(
         "", description="retrain.py starts from the weights of this supernet: a checkpoint or the folder of a search"
     )
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Train:
+        if self.across_epochs and self.steps_per_epoch is not None:
+            raise ValueError(
+                f"TRAIN.ACROSS_EPOCHS runs through all images, TRAIN.STEPS_PER_EPOCH={self.steps_per_epoch} stops "
+                "before: remove one of the two"
+            )
+        return self
+
+    @field_validator("intermediate_evaluations")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and list(value) != sorted(set(value)):
+            raise ValueError("list the shares in ascending order, each only once")
+        return value
 
 
 class Supernet(Section):
@@ -155,6 +191,16 @@ class Supernet(Section):
         if value is not None and (not value or len(set(value)) < len(value)):
             raise ValueError("list at least one image size, and each only once")
         return value
+
+
+class NasBench101(Section):
+    """The network around a cell of NAS-Bench-101 (MODEL_SELECTION nasbench101/…)."""
+
+    stem_filter_size: Annotated[int, Field(ge=1, le=16384)] = Field(128, description="output channels of the stem")
+    num_stacks: Annotated[int, Field(ge=1, le=16)] = Field(
+        3, description="stacks of cells; each but the first halves the images and doubles the channels"
+    )
+    num_modules_per_stack: Annotated[int, Field(ge=1, le=64)] = Field(3, description="cells of a stack")
 
 
 class Board(Section):
@@ -323,13 +369,16 @@ class Config(Section):
         description="the network of retrain.py and test.py: 14, 43, 112, 114, 287, 481, 604 (Cream), spnasnet_100, "
         "nasbench_macro/<digits>, nasbench101/<hash>, or -1: INPUT_ARCH",
     )
-    input_arch: list[list[int]] | str | int | None = Field(
+    input_arch: (
+        list[list[int]] | tuple[list[list[int]], list[str]] | dict[str, list[list[int]] | list[str]] | str | int | None
+    ) = Field(
         None,
         description="architecture where MODEL_SELECTION is -1: a nested list of SUPERNET.SPACE, its text form, "
-        "or a pick.json (its best; pick.json#2 its third)",
+        "or a pick.json (its best; pick.json#2 its third); of nasbench101 also {matrix: …, ops: …} or [matrix, ops]",
     )
     data: Data = Field(default_factory=Data, description="the data set")
     supernet: Supernet = Field(default_factory=Supernet, description="space and encoding")
+    nasbench101: NasBench101 = Field(default_factory=NasBench101, description="around a cell of NAS-Bench-101")
     train: Train = Field(default_factory=Train, description="training of weights")
     search: Search = Field(default_factory=Search, description="supernet strategy")
     picker: Picker = Field(default_factory=Picker, description="choice of the winners")

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from runtime.position import StepsPerEpoch
+
 
 class Batch(NamedTuple):
     """images (B, C, H, W) float32, normalised; labels (B,) int64; both on the device."""
@@ -36,8 +38,8 @@ class TrainingLoader(Protocol):
     """Batches of augmented training images, each a pure function of (seed, epoch, step)."""
 
     @property
-    def steps(self) -> int:
-        """Steps in an epoch; a last partial global batch is dropped."""
+    def steps(self) -> StepsPerEpoch:
+        """Steps in an epoch; a last partial global batch is dropped, or is the next epoch's first (then a fraction)."""
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """This rank's batches of an epoch; from `first_step` on they are those of the uninterrupted epoch."""

@@ -119,8 +119,20 @@ class Images:
         """Images of each split: {"train": …, "search": …, "test": …}."""
         return {split: len(indices) for split, indices in self._splits.items()}
 
-    def training(self, batch_size: int, split: str = "train", steps_per_epoch: int | None = None) -> TrainingLoader:
+    def training(
+        self,
+        batch_size: int,
+        split: str = "train",
+        steps_per_epoch: int | None = None,
+        across_epochs: bool = False,
+    ) -> TrainingLoader:
         """Augmented batches of "train", or of "train+search" for a network that is not compared on the search split.
+
+        Args:
+            batch_size: images of a step on this rank.
+            split: the images.
+            steps_per_epoch: at most so many; None: all.
+            across_epochs: what an epoch leaves over begins the next one's first batch.
 
         Raises:
             DataError: fewer images than one global batch, or too many of them unreadable.
@@ -129,7 +141,9 @@ class Images:
             raise ValueError(f"{split!r} is not a split to train on")
         indices = np.concatenate([self._splits[part] for part in split.split("+")])
         world, config = self._world, self._config
-        order = GlobalOrder(len(indices), batch_size, self._seed, world.rank, world.size, steps_per_epoch)
+        order = GlobalOrder(
+            len(indices), batch_size, self._seed, world.rank, world.size, steps_per_epoch, across_epochs
+        )
         if _is_resident(config):
             augment = BatchAugmentation(config.augment, self._normalize, config.interpolation)
             return ResidentTraining(self._resident("train"), indices, order, augment, self._destination)

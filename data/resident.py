@@ -16,6 +16,7 @@ from data.examples import Examples, ImageArray
 from data.geometry import Geometry
 from data.splits import GlobalOrder
 from data.unreadable import UnreadableImages, read_or_replace
+from runtime.position import StepsPerEpoch
 from runtime.progress import track
 from runtime.seeds import make_generator
 
@@ -118,14 +119,14 @@ class ResidentTraining:
         self._destination = destination
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> StepsPerEpoch:
         """Steps in an epoch."""
         return self._order.steps
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """This rank's batches of an epoch from `first_step` on."""
         order, device = self._order, self._destination.device
-        for step, positions in order.epoch(epoch, first_step):
+        for step, positions, _ in order.epoch(epoch, first_step):
             draws = self._augment.draw(order.global_batch, make_generator(order.seed, "augment", epoch, step))
             chosen = self._indices[positions.to(device)]
             images = self._augment(self._resident.pixels[chosen], draws[order.own].to(device))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from configs.errors import DataError
+from runtime.position import StepsPerEpoch, steps_before
 from runtime.seeds import make_generator
 
 
@@ -53,12 +56,21 @@ def take_subset(labels: np.ndarray, limit: int, seed: int, split: str) -> np.nda
     return stratified_order(labels, make_generator(seed, "subset", split))[:limit]
 
 
+class Share(NamedTuple):
+    """This rank's part of a step: positions in the split (B,) int64, and the epoch that each is of (B,) int64."""
+
+    step: int
+    positions: torch.Tensor
+    epochs: torch.Tensor
+
+
 @dataclass(frozen=True)
 class GlobalOrder:
     """The order of an epoch over all ranks, so that N ranks together see what one rank with N-fold batches sees.
 
     Step s takes entries s * G … (s + 1) * G of the epoch's permutation, G = batch_size * world_size; each rank has a
-    contiguous slice of it. What is left after the last whole global batch is dropped.
+    contiguous slice of it. What is left after the last whole global batch is dropped, or, with `across_epochs`, comes
+    before the next epoch's permutation: the batches are cut from the endless stream of permutations.
     """
 
     count: int
@@ -67,6 +79,7 @@ class GlobalOrder:
     rank: int = 0
     world_size: int = 1
     limit: int | None = None
+    across_epochs: bool = False
 
     def __post_init__(self) -> None:
         if self.count < self.global_batch:
@@ -82,8 +95,10 @@ class GlobalOrder:
         return self.batch_size * self.world_size
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> StepsPerEpoch:
         """Steps in an epoch."""
+        if self.across_epochs:
+            return Fraction(self.count, self.global_batch)
         available = self.count // self.global_batch
         return available if self.limit is None else min(available, self.limit)
 
@@ -92,8 +107,15 @@ class GlobalOrder:
         """This rank's part of a global batch."""
         return slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
 
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield (step, this rank's positions (B,) int64) from `first_step` on."""
-        order = torch.randperm(self.count, generator=make_generator(self.seed, "order", epoch))
-        for step in range(first_step, self.steps):
-            yield step, order[step * self.global_batch :][self.own]
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Share]:
+        """This rank's share of an epoch's steps, from `first_step` on."""
+        left = epoch * self.count % self.global_batch if self.across_epochs else 0
+        order = torch.cat([self._permutation(epoch - 1)[self.count - left :], self._permutation(epoch)])
+        epochs = torch.full_like(order, epoch)
+        epochs[:left] -= 1
+        for step in range(first_step, steps_before(epoch + 1, self.steps) - steps_before(epoch, self.steps)):
+            start = step * self.global_batch
+            yield Share(step, order[start:][self.own], epochs[start:][self.own])
+
+    def _permutation(self, epoch: int) -> torch.Tensor:
+        return torch.randperm(self.count, generator=make_generator(self.seed, "order", epoch))

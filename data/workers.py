@@ -20,6 +20,7 @@ from data.examples import Examples
 from data.geometry import Transform
 from data.splits import GlobalOrder
 from data.unreadable import UnreadableImages, read_or_replace
+from runtime.position import StepsPerEpoch
 from runtime.seeds import borrowed_libraries
 
 Key = tuple[int, int]  # (epoch, position in the split)
@@ -163,7 +164,7 @@ class WorkerTraining:
         self._batches = WorkerBatches(images, self._keys, finish, destination, workers, persistent=True)
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> StepsPerEpoch:
         """Steps in an epoch."""
         return self._keys.order.steps
 
@@ -182,5 +183,5 @@ class _EpochKeys:
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, first_step = self.start
-        for _, positions in self.order.epoch(epoch, first_step):
-            yield [(epoch, position) for position in positions.tolist()]
+        for _, positions, epochs in self.order.epoch(epoch, first_step):
+            yield list(zip(epochs.tolist(), positions.tolist()))

@@ -7,12 +7,15 @@ from typing import Any
 from torch import Tensor
 
 from configs.schema import Config
+from retrain.milestones import SPLITS, Milestones
 from retrain.training import NetworkTraining
 from runtime.context import Runtime
 from runtime.files import write_json_atomic
-from runtime.journal import Journal, Position
+from runtime.journal import Journal
+from runtime.position import Position, StepsPerEpoch
 from supernet.catalog import Selection
 from supernet.evaluation import Evaluation
+from supernet.spaces.nasbench101.cell import Cell
 from supernet.weights import describe_selection
 
 
@@ -20,11 +23,21 @@ class RetrainJournal(Journal):
     """The journal of retrain.py."""
 
     def __init__(
-        self, config: Config, runtime: Runtime, selection: Selection, training: NetworkTraining, steps_per_epoch: int
+        self,
+        config: Config,
+        runtime: Runtime,
+        selection: Selection,
+        training: NetworkTraining,
+        steps_per_epoch: StepsPerEpoch,
+        milestones: Milestones | None = None,
     ) -> None:
-        identity = {"job": "retrain", "selection": describe_selection(selection)}
+        identity = {
+            "job": "retrain",
+            "selection": describe_selection(selection),
+            "evaluated epochs": milestones and milestones.epochs,
+        }
         super().__init__(config, runtime, steps_per_epoch, identity)
-        self.selection, self.training = selection, training
+        self.selection, self.training, self.milestones = selection, training, milestones
         self.best: dict[str, Any] = {}
 
     def resume(self) -> Position:
@@ -34,7 +47,21 @@ class RetrainJournal(Journal):
             return Position(0, 0, self.steps_per_epoch)
         self.training.load_state_dict(state)
         self.best = state["best"]
+        if self.milestones:
+            self.milestones.results = state["evaluations"]
         return Position(state["epoch"], state["step"], self.steps_per_epoch)
+
+    def before_step(self, position: Position) -> None:
+        """Evaluate where it is time to."""
+        self._reach_milestones(position)
+
+    def _reach_milestones(self, position: Position) -> None:
+        while self.milestones and self.milestones.is_due(position.total):
+            with self.paused():
+                result = self.milestones.reach(position.total)
+            self.runtime.tracker.log(position.total, {f"milestone/{name}": value for name, value in result.items()})
+            shown = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in SPLITS.items())
+            self.runtime.log(f"after {result['epochs']:g} epochs, {position.total} steps: top-1 {shown}")
 
     def after_step(self, position: Position, loss: Tensor) -> None:
         """Record, save and stop where it is time to."""
@@ -46,6 +73,7 @@ class RetrainJournal(Journal):
     def after_epoch(self, epoch: int, evaluation: Evaluation | None) -> None:
         """Record the accuracy on the search split (None where no image is held out), keep the best, save."""
         finished = Position(epoch + 1, 0, self.steps_per_epoch)
+        self._reach_milestones(finished)
         if evaluation:
             values = {f"search/{name}": value for name, value in evaluation.to_json().items() if name != "images"}
             self.runtime.tracker.log(finished.total, values, epoch=epoch)
@@ -59,7 +87,8 @@ class RetrainJournal(Journal):
         self.finish_epoch()
 
     def _save(self, position: Position, best: bool = False) -> None:
-        self.save({**self.training.state_dict(), "best": self.best}, position, best=best)
+        results = self.milestones.results if self.milestones else []
+        self.save({**self.training.state_dict(), "best": self.best, "evaluations": results}, position, best=best)
 
     def write_result(self) -> None:
         """SAVE_PATH/result.json: the network, its cost, its best accuracy (search split), and how it was trained."""
@@ -74,8 +103,30 @@ class RetrainJournal(Journal):
             "params": cost.params,
             "search": self.best,
             "seed": self.identity["seed"],
+            "stopped": self._describe_stop(),
+            **self._describe_milestones(cost.params),
             **self.finish_run(),
         }
         if self.runtime.world.is_main:
             write_json_atomic(self.runtime.folder / "result.json", result)
         self.runtime.log(f"result in {self.runtime.folder / 'result.json'}, weights in checkpoints/best.pth.tar")
+
+    def _describe_stop(self) -> dict[str, float] | None:
+        """Where TRAIN.SECONDS ended the training; None where they did not."""
+        if not self.stopped:
+            return None
+        done, limit = self.stopped.total, self.config.train.seconds
+        self.runtime.log(f"TRAIN.SECONDS={limit:g} are over: stopped after {done} of {self.total_steps} steps")
+        return {"limit_seconds": limit, "steps": done, "of_steps": self.total_steps}
+
+    def _describe_milestones(self, params: int) -> dict[str, Any]:
+        """The evaluations, with a last one where the training was stopped; of a cell, in the published form too."""
+        if not self.milestones:
+            return {}
+        stop = [self.milestones.evaluate(self.stopped.total)] if self.stopped else []
+        results = [*self.milestones.results, *stop]
+        cell = self.selection.architecture
+        if not isinstance(cell, Cell):
+            return {"evaluations": results}
+        published = {"trainable_params": params, "total_time": self.seconds, "evaluation_results": results}
+        return {"nasbench101": {cell.hash: published}}

@@ -13,7 +13,6 @@ from configs.errors import ConfigError
 from configs.schema import Augment, Train
 from runtime.compatibility import import_torchvision
 from runtime.guard import GuardedStep
-from runtime.journal import Position
 from runtime.masters import MasterWeights
 from runtime.optimization import (
     average_statistics,
@@ -22,6 +21,7 @@ from runtime.optimization import (
     load_optimizer,
     set_learning_rate,
 )
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.statistics import RunningStatistics

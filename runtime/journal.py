@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,36 +21,14 @@ from runtime.environment import describe_command
 from runtime.guard import GuardedStep
 from runtime.interruption import Interrupted, interruption
 from runtime.pace import Pace
+from runtime.position import Position, StepsPerEpoch, steps_before
 from runtime.progress import track
 from runtime.watch import StepWatch
 from runtime.world import Vote
 
 _KEPT = ("seconds", "losses", "unrecorded_seconds", "records", "pace", "epoch", "step")
 _OF_PROCESSES = ("world_size", "steps_per_epoch")  # what a finished training no longer depends on
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where training stands: epoch, and step within it (from 0)."""
-
-    epoch: int
-    step: int
-    steps_per_epoch: int
-
-    @property
-    def total(self) -> int:
-        """Steps since the start."""
-        return self.epoch * self.steps_per_epoch + self.step
-
-    @property
-    def next(self) -> Position:
-        """One step further, within the epoch."""
-        return Position(self.epoch, self.step + 1, self.steps_per_epoch)
-
-    @property
-    def is_last(self) -> bool:
-        """Whether this is the last step of its epoch."""
-        return self.step + 1 == self.steps_per_epoch
+_OUT_OF_TIME = 1  # what a process votes whose TRAIN.SECONDS are over; the signals' numbers are larger, and win
 
 
 Batch = TypeVar("Batch", covariant=True)
@@ -66,9 +46,14 @@ class Journal:
 
     Args:
         identity: what must agree for a checkpoint to be continued, as plain values; kept in every checkpoint.
+
+    Attributes:
+        stopped: where TRAIN.SECONDS were over, the next step to take; else None.
     """
 
-    def __init__(self, config: Config, runtime: Runtime, steps_per_epoch: int, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: Config, runtime: Runtime, steps_per_epoch: StepsPerEpoch, identity: Mapping[str, Any]
+    ) -> None:
         self.runtime, self.settings, self.config = runtime, config.runtime, config
         self.images_per_step = config.train.batch_size * config.train.accumulation * runtime.world.size
         self.steps_per_epoch, self.epochs = steps_per_epoch, config.train.epochs
@@ -77,8 +62,9 @@ class Journal:
             **identity,
             "seed": config.seed,
             "world_size": runtime.world.size,
-            "steps_per_epoch": steps_per_epoch,
+            "steps_per_epoch": steps_per_epoch if isinstance(steps_per_epoch, int) else str(steps_per_epoch),
         }
+        self.stopped: Position | None = None
         self._losses: list[Tensor] = []  # since the last record, kept on the device
         self._recorded = self._started = time.monotonic()
         self._seconds_before = 0.0
@@ -89,25 +75,34 @@ class Journal:
     def walk(self, loader: Loader[Batch], epoch: int, resumed: Position) -> Iterator[tuple[Position, Batch]]:
         """An epoch's batches with their positions, shown as progress; the resumed epoch goes on where it stopped.
 
-        At its end the speed of the epoch is told and recorded.
+        At its end the speed of the epoch is told and recorded. It ends early where TRAIN.SECONDS are over.
 
         From here to `finish_epoch`, SIGINT and SIGTERM wait for the end of a step, or of the epoch.
         """
+        if self.stopped:
+            return
         interruption.held = True
         first = resumed.step if epoch == resumed.epoch else 0
         name = f"epoch {epoch + 1}/{self.epochs}"
         batches = self.pace.through(loader.epoch(epoch, first))
         if not self._losses:  # else the resumed process has taken over a record that was begun
             self._recorded = time.monotonic()
-        shown = track(batches, self.steps_per_epoch, name, "steps", self.runtime.world.is_main, completed=first)
+        steps = steps_before(epoch + 1, self.steps_per_epoch) - steps_before(epoch, self.steps_per_epoch)
+        shown = track(batches, steps, name, "steps", self.runtime.world.is_main, completed=first)
         for step, batch in enumerate(shown, first):
             yield Position(epoch, step, self.steps_per_epoch), batch
-        self._tell_speed(epoch)
+            if self.stopped:
+                break
+        if self.stopped:
+            self.pace.finish_epoch(self.runtime.world)
+            self.finish_epoch()
+        else:
+            self._tell_speed(epoch)
 
     def _tell_speed(self, epoch: int) -> None:
         speed = self.pace.finish_epoch(self.runtime.world)
         values = {f"epoch/{name}": value for name, value in vars(speed).items() if name != "steps"}
-        self.runtime.tracker.log((epoch + 1) * self.steps_per_epoch, values, epoch=epoch)
+        self.runtime.tracker.log(steps_before(epoch + 1, self.steps_per_epoch), values, epoch=epoch)
         self.runtime.log(f"epoch {epoch + 1}: {speed}")
 
     def finish_run(self) -> dict[str, Any]:
@@ -127,9 +122,27 @@ class Journal:
         }
 
     @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return steps_before(self.epochs, self.steps_per_epoch)
+
+    @property
     def seconds(self) -> float:
         """Time spent on this run, interruptions left out."""
         return self._seconds_before + time.monotonic() - self._started
+
+    def _is_out_of_time(self, seconds: float, position: Position) -> bool:
+        """Whether TRAIN.SECONDS end the run before its next step."""
+        limit = self.config.train.seconds
+        return bool(limit) and seconds >= limit and position.total < self.total_steps
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done within is no part of a step, nor of the rate since the last record."""
+        with self.pace.paused():
+            started = time.monotonic()
+            yield
+            self._recorded += time.monotonic() - started
 
     def load(self) -> dict[str, Any] | None:
         """The checkpoint that RESUME_PATH names; None for a fresh run.
@@ -152,6 +165,8 @@ class Journal:
         interruption.saved = str(source)
         self.runtime.tracker.rewind(state["records"])
         self.runtime.log(f"continuing {source} at epoch {state['epoch'] + 1}, step {state['step']}")
+        position = Position(state["epoch"], state["step"], self.steps_per_epoch)
+        self.stopped = position if self._is_out_of_time(self._seconds_before, position) else None
         return state
 
     def _compare(self, state: Mapping[str, Any], source: Path) -> None:
@@ -170,7 +185,7 @@ class Journal:
                 f"{source} belongs to another run: its {name} is {state.get(name)}, this run's is {value}"
             )
         self.identity |= {name: state[name] for name in _OF_PROCESSES}
-        self.steps_per_epoch = state["steps_per_epoch"]
+        self.steps_per_epoch = Fraction(state["steps_per_epoch"])
 
     def _finished_by_others(self, state: Mapping[str, Any]) -> bool:
         """Whether another number of processes took all steps: scores do not depend on how many there are."""
@@ -212,7 +227,7 @@ class Journal:
         save: Callable[[Position], None],
         describe: Callable[[int], str] = lambda step: "",
     ) -> None:
-        """Save where it is time to, or where the run stops here.
+        """Save where it is time to, or where the run stops here: then `stopped` says so, or an error does.
 
         A process that saw a signal tells the others, which may be a step ahead: all of them stop at the same step.
 
@@ -225,15 +240,19 @@ class Journal:
             Interrupted: a process got SIGINT or SIGTERM.
         """
         first_bad = self._look(position, guard, describe) if self._look_is_due(position) else ""
-        number = self._vote(interruption.number)
-        if first_bad or number or self.save_is_due(position):
+        is_late = self._is_out_of_time(self.seconds, position.next)
+        number = self._vote(interruption.number or _OUT_OF_TIME * is_late)
+        is_asked = number > _OUT_OF_TIME
+        if number == _OUT_OF_TIME and position.next.total < self.total_steps:
+            self.stopped = position.next
+        if first_bad or is_asked or self.stopped or self.save_is_due(position):
             with self.pace.paused():
                 save(position.next)
-        if first_bad or number:
+        if first_bad or is_asked:
             self.runtime.world.barrier()  # a launcher ends all processes as soon as one has ended
         if first_bad:
             raise TrainingError(_explain_row(self._watch.limit, first_bad, interruption.saved))
-        if number:
+        if is_asked:
             raise Interrupted(number)
 
     def _look_is_due(self, position: Position) -> bool:
@@ -247,14 +266,14 @@ class Journal:
 
         def name(place: int) -> str:
             step = first + place
-            number = position.epoch * self.steps_per_epoch + step + 1
+            number = replace(position, step=step).total + 1
             return f"step {number} (batch {step + 1} of epoch {position.epoch + 1}{describe(step)})"
 
         return self._watch.add(faults, name)
 
     def finish_epoch(self) -> None:
         """The epoch is saved: stop here if a signal asked for it; from now on one ends the script at once."""
-        if number := self._vote.at_once(interruption.number):
+        if (number := self._vote.at_once(interruption.number)) > _OUT_OF_TIME:
             self.runtime.world.barrier()
             raise Interrupted(number)
         interruption.release()

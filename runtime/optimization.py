@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from configs.schema import Train
 from runtime.compatibility import import_torchvision
+from runtime.position import StepsPerEpoch, steps_before
 from runtime.world import World
 
 
 def build_optimizer(config: Train, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """The configured optimizer; vectors (batch norm, biases) are not decayed.
+    """The configured optimizer; vectors (batch norm, biases) are decayed with TRAIN.DECAY_NORMS only.
 
     All of them leave parameters without a gradient alone: neither decay nor momentum moves what is off the path.
     torch's own are fused where the device has that: one pass over the weights instead of three (docs/performance.md).
@@ -23,7 +24,7 @@ def build_optimizer(config: Train, parameters: Sequence[nn.Parameter]) -> torch.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": config.weight_decay * config.decay_norms},
     ]
     match config.optimizer:
         case "sgd":
@@ -35,7 +36,7 @@ def build_optimizer(config: Train, parameters: Sequence[nn.Parameter]) -> torch.
             import_torchvision()  # slow; timm needs it, and no other optimizer needs timm
             from timm.optim import RMSpropTF
 
-            return RMSpropTF(groups, config.lr, alpha=0.9, eps=config.eps, momentum=config.momentum)
+            return RMSpropTF(groups, config.lr, alpha=config.rmsprop_decay, eps=config.eps, momentum=config.momentum)
         case "adamw":
             return torch.optim.AdamW(groups, config.lr, eps=config.eps, fused=fused)
 
@@ -59,19 +60,20 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         group["fused"] = own
 
 
-def learning_rate(config: Train, step: int, steps_per_epoch: int) -> float:
+def learning_rate(config: Train, step: int, steps_per_epoch: StepsPerEpoch) -> float:
     """The learning rate of global step `step` (from 0): a pure function, so that resuming is exact by construction."""
-    warmup, total = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
+    warmup, total = float(config.warmup_epochs * steps_per_epoch), steps_before(config.epochs, steps_per_epoch)
     if step < warmup:
         return config.warmup_lr + (config.lr - config.warmup_lr) * step / warmup
-    progress = (step - warmup) / max(1.0, total - warmup)
+    end = total - 1 if config.schedule == "cosine_by_step" else total
+    progress = (step - warmup) / max(1.0, end - warmup)
     match config.schedule:
         case "linear":
             return config.lr + (config.min_lr - config.lr) * progress
-        case "cosine":
+        case "cosine" | "cosine_by_step":
             return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))
         case "step":
-            return config.lr * config.decay_rate ** math.floor(step / steps_per_epoch / config.decay_epochs)
+            return config.lr * config.decay_rate ** math.floor(step / float(steps_per_epoch) / config.decay_epochs)
         case "constant":
             return config.lr
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from runtime.position import StepsPerEpoch
 from runtime.world import World
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Pace:
         images_per_step: of all processes together.
     """
 
-    def __init__(self, device: torch.device, images_per_step: int, steps_per_epoch: int) -> None:
+    def __init__(self, device: torch.device, images_per_step: int, steps_per_epoch: StepsPerEpoch) -> None:
         self._device, self._images_per_step = device, images_per_step
         self._warmup = min(WARMUP_STEPS, steps_per_epoch // 2)
         self._epoch, self._run = Tally(), Tally()

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from configs.schema import Config
 from runtime.context import Runtime
-from runtime.journal import Journal, Position
+from runtime.journal import Journal
+from runtime.position import Position, StepsPerEpoch
 from search.pickers import Picker
 from search.prior import OperationPrior
 from search.scores import ranked
@@ -30,7 +31,7 @@ class SearchJournal(Journal):
         space: MBConvSpace,
         training: SupernetTraining,
         prior: OperationPrior,
-        steps_per_epoch: int,
+        steps_per_epoch: StepsPerEpoch,
     ) -> None:
         identity = {
             "job": "search",

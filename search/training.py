@@ -11,8 +11,8 @@ from torch import Tensor
 
 from configs.schema import Train
 from runtime.guard import GuardedStep
-from runtime.journal import Position
 from runtime.optimization import build_optimizer, learning_rate, load_optimizer, set_learning_rate
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.world import World

@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from configs.errors import ConfigError, SpaceError
+from configs.schema import NasBench101
 from runtime.console import logger
 from supernet.architecture import Architecture
 from supernet.pick import Pick
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from supernet.space import PlainNetwork
 
 NASBENCH101 = "nasbench101"
+PUBLISHED_SURROUNDINGS = NasBench101()
+InputArch: TypeAlias = Sequence[Any] | Mapping[str, Any] | str | int
+"""A nested list of operation indices, a cell's `[matrix, ops]` or mapping, a text form, or the name of a pick.json."""
 SPACES_FOLDER = Path(__file__).parent.parent / "configs" / "spaces"
 
 
@@ -72,13 +76,25 @@ def space_names() -> list[str]:
     return sorted(path.stem for path in SPACES_FOLDER.glob("*.yaml"))
 
 
-def build_space(name_or_path: str) -> MBConvSpace:
+def build_space(name_or_path: str) -> SearchSpace:
     """A space by its name, or from a YAML file of the user's own.
 
     Raises:
         ConfigError: no such name or file; the message lists the names.
         SpaceError: the file describes no space; the message names the line.
     """
+    return NasBench101Space() if name_or_path == NASBENCH101 else build_shared_space(name_or_path)
+
+
+def build_shared_space(name_or_path: str) -> MBConvSpace:
+    """`build_space` for a search, which needs weights that architectures share, and a window of costs.
+
+    Raises:
+        SpaceError: the space has neither.
+        ConfigError, SpaceError: as `build_space`.
+    """
+    if name_or_path == NASBENCH101:
+        NasBench101Space().build_supernet("")
     known = SPACES_FOLDER / f"{name_or_path}.yaml"
     path = known if name_or_path in space_names() else Path(name_or_path)
     if not os.path.isfile(path):
@@ -101,14 +117,28 @@ def restore_space(description: Mapping[str, Any]) -> SearchSpace:
 
 
 def select(
-    selection: int | str, input_arch: Sequence[Sequence[int]] | str | int | None = None, space: str = "cream"
+    selection: int | str,
+    input_arch: InputArch | None = None,
+    space: str = "cream",
+    surroundings: NasBench101 = PUBLISHED_SURROUNDINGS,
 ) -> Selection:
     """What MODEL_SELECTION, INPUT_ARCH and SUPERNET.SPACE select; says so where INPUT_ARCH is a published list.
 
+    Args:
+        selection: MODEL_SELECTION.
+        input_arch: INPUT_ARCH.
+        space: SUPERNET.SPACE.
+        surroundings: the section NASBENCH101, of the network around a cell.
+
     Raises:
-        ConfigError: an unknown selection (the known ones are listed), or INPUT_ARCH missing or not wanted.
+        ConfigError: an unknown selection (the known ones are listed), INPUT_ARCH missing or not wanted, or other than
+            the published surroundings for what is no cell.
         SpaceError: INPUT_ARCH is no architecture of the space.
     """
+    return _surround(_select(selection, input_arch, space), surroundings)
+
+
+def _select(selection: int | str, input_arch: InputArch | None, space: str) -> Selection:
     name = ALIASES.get(str(selection), str(selection))
     name = name.lower() if name.lower() in PUBLISHED else name
     if name == "-1":
@@ -189,11 +219,25 @@ def _select_cell(value: object) -> Selection:
     return Selection(f"{NASBENCH101}/{space.text(cell)}", space, cell)
 
 
-def _select_input(input_arch: Sequence[Sequence[int]] | str | int | None, space_name: str) -> Selection:
+def _surround(selection: Selection, surroundings: NasBench101) -> Selection:
+    keys = surroundings.model_dump()
+    if isinstance(selection.space, NasBench101Space):
+        space = NasBench101Space(selection.space.description.model_copy(update=keys))
+        return Selection(selection.name, space, selection.architecture)
+    published = PUBLISHED_SURROUNDINGS.model_dump()
+    if changed := [f"NASBENCH101.{key.upper()}={value}" for key, value in keys.items() if value != published[key]]:
+        raise ConfigError(
+            f"{', '.join(changed)} is about the network around a cell of NAS-Bench-101, and {selection.name} is none: "
+            "remove it"
+        )
+    return selection
+
+
+def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
     if input_arch is None:
         raise ConfigError(
             "MODEL_SELECTION is -1 but INPUT_ARCH is not set: "
-            "give a nested list of operation indices, its text, or a pick.json"
+            "give a nested list of operation indices, its text, a cell of nasbench101, or a pick.json"
         )
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)

@@ -6,10 +6,12 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from configs.loading import load_config
+from configs.schema import NasBench101
 from runtime.scripts import run
 from supernet.catalog import select
 from supernet.cost import format_millions
-from tools.arguments import add_selection, resolution
+from tools.arguments import add_selection, positive, resolution
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,10 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     With `--json` one object: {selection, resolution, macs, params}, the selection as it was typed.
 
     Raises:
-        ConfigError, SpaceError: the selection or architecture is not known.
+        ConfigError, SpaceError: the selection or architecture is not known, or a number is not allowed.
     """
     options = _parser().parse_args(arguments)
-    selected = select(options.selection, options.input_arch, options.space)
+    keys = [f"NASBENCH101.{name.upper()}={getattr(options, name)}" for name in NasBench101.model_fields]
+    surroundings = load_config(None, keys).nasbench101
+    selected = select(options.selection, options.input_arch, options.space, surroundings)
     pixels = options.resolution or selected.space.resolution
     cost = selected.space.cost(selected.architecture, pixels)
     if options.json:
@@ -35,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     add_selection(parser)
     parser.add_argument("--resolution", type=resolution, help="pixels; default: as published, or the space's own")
+    for name, field in NasBench101.model_fields.items():
+        text = f"of a cell of nasbench101: {field.description}; default: %(default)s"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=positive, default=field.default, help=text)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from runtime.scripts import run
-from supernet.catalog import build_space
+from supernet.catalog import build_shared_space
 from supernet.cost import macs_from_millions
 from supernet.window_marginals import Marginals
 from tools.arguments import add_window, as_number
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         WindowError: no architecture lies in the window.
     """
     options = _parser().parse_args(arguments)
-    space = build_space(options.space)
+    space = build_shared_space(options.space)
     pixels = options.resolution or space.resolution
     bounds = macs_from_millions(options.minimum), macs_from_millions(options.maximum)
     window = space.window(*bounds, pixels)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from runtime.scripts import run
 from runtime.seeds import make_generator
-from supernet.catalog import build_space
+from supernet.catalog import build_shared_space
 from supernet.cost import macs_from_millions
 from tools.arguments import add_window, natural, positive
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         WindowError: no architecture lies in the window, or fewer than `--distinct` asks for.
     """
     options = _read(arguments)
-    space = build_space(options.space)
+    space = build_shared_space(options.space)
     space = space.adapted(
         channels=options.channels or space.channels,
         classes=options.classes or space.classes,

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from configs.schema import Search
-from runtime.journal import Position
 from runtime.optimization import average_gradients
+from runtime.position import Position
 from runtime.seeds import make_generator
 from runtime.world import World
 from search.board import BoardEntry, PrioritizedBoard

@@ -42,7 +42,7 @@ class Steering:
         """(): by what thresholds' steps are multiplied. What was found in the window is left for a steady gain only."""
         return torch.where(self.distance == 0, CALM, 1.0)
 
-    def follow(self, macs: Tensor, steps_per_epoch: int) -> None:
+    def follow(self, macs: Tensor, steps_per_epoch: float) -> None:
         """Take in the cost of a step, (), in millions of MACs."""
         cost = macs.log()
         self.distance = (cost - self.high).clamp_min(0.0) + (cost - self.low).clamp_max(0.0)

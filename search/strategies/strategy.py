@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from runtime.journal import Position
+from runtime.position import Position
 from search.scores import Scored
 from supernet.architecture import Architecture
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from configs.schema import Search, Train
 from runtime.console import logger
-from runtime.journal import Position
 from runtime.optimization import average_gradients, set_learning_rate
+from runtime.position import Position
 from runtime.seeds import make_generator
 from runtime.world import World
 from search.objective import SupernetObjective
@@ -94,7 +94,7 @@ class ThresholdStrategy(Strategy):
         """Move the thresholds, and steer lambda by what the step's network cost."""
         self._move_thresholds(position)
         if not self._is_warming_up(position):
-            self.steering.follow(self._macs, position.steps_per_epoch)
+            self.steering.follow(self._macs, float(position.steps_per_epoch))
 
     @torch.no_grad()
     def _move_thresholds(self, position: Position) -> None:
@@ -111,9 +111,9 @@ class ThresholdStrategy(Strategy):
 
     def _rate(self, position: Position) -> float:
         """Adam's: after the warm-up ever less, down to 0, so that decisions come to rest."""
-        left = self.train.epochs - position.total / position.steps_per_epoch
+        left = self.train.epochs - position.total / float(position.steps_per_epoch)
         share = min(1.0, left / max(1, self.train.epochs - self.config.warmup_epochs))
-        return self.config.lr * share / position.steps_per_epoch
+        return self.config.lr * share / float(position.steps_per_epoch)
 
     @torch.no_grad()
     def end_epoch(self) -> None:

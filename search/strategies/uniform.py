@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.journal import Position
+from runtime.position import Position
 from search.strategies.strategy import Strategy
 from supernet.architecture import Architecture
 from supernet.networks.path_supernet import PathSupernet

@@ -58,9 +58,9 @@ def test_ranks_together_see_the_batch_of_one_process(
     world: int, batch: int, extra: int, epoch: int, first_step: int
 ) -> None:
     count = world * batch + extra
-    alone = [p for _, p in GlobalOrder(count, world * batch, seed=5).epoch(epoch)]
+    alone = [p for _, p, _ in GlobalOrder(count, world * batch, seed=5).epoch(epoch)]
     ranks = [list(GlobalOrder(count, batch, 5, rank, world).epoch(epoch, first_step)) for rank in range(world)]
-    together = [torch.cat([positions for _, positions in step]) for step in zip(*ranks)]
+    together = [torch.cat([positions for _, positions, _ in step]) for step in zip(*ranks)]
     assert len(together) == max(0, count // (world * batch) - first_step)
     assert all(torch.equal(a, b) for a, b in zip(alone[first_step:], together, strict=True))
     assert len(torch.cat(alone).unique()) == sum(len(step) for step in alone)

@@ -18,8 +18,8 @@ from configs.errors import ConfigError
 from configs.schema import Augment, Train
 from retrain.training import NetworkTraining
 from runtime.checkpoint import load_file, save_file
-from runtime.journal import Position
 from runtime.optimization import learning_rate
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.world import World
 

@@ -13,7 +13,7 @@ from configs.schema import Augment, Train
 from data.loading import Images
 from retrain.training import NetworkTraining
 from runtime.compilation import compile_in_place
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.seeds import make_generator
 from runtime.world import World

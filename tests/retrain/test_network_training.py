@@ -19,7 +19,7 @@ from retrain.journal import RetrainJournal
 from retrain.training import NetworkTraining
 from runtime.checkpoint import load_file, save_file
 from runtime.context import start
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.seeds import make_generator
 from runtime.world import World

@@ -19,7 +19,7 @@ from data.examples import ImageArray
 from data.loading import Images
 from retrain.training import NetworkTraining
 from runtime.checkpoint import save_file
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.seeds import make_generator
 from runtime.world import World, start_world, stop_world

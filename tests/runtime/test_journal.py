@@ -10,7 +10,8 @@ import torch
 from configs.errors import CheckpointError
 from configs.schema import Config
 from runtime.context import start
-from runtime.journal import Journal, Position
+from runtime.journal import Journal
+from runtime.position import Position
 
 STEPS = 4
 

@@ -35,8 +35,8 @@ import train
 from configs.schema import Config, Train
 from data.loading import Images
 from runtime.checkpoint import load_file, save_file
-from runtime.journal import Position
 from runtime.optimization import learning_rate
+from runtime.position import Position
 from runtime.seeds import make_generator
 from runtime.world import World
 from search.matching import matching_gradient, path_softmax

@@ -16,7 +16,7 @@ from tiny_search import assert_identical, build_search, open_digits, snapshot
 
 from data.loading import Images
 from runtime.checkpoint import load_file
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.world import World
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from tiny_search import TinySearch, assert_identical, build_search
 from torch import Tensor
 
 from data.loading import Images
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.world import World
 from search.matching import Teacher, matching_gradient

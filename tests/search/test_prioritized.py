@@ -8,7 +8,7 @@ from tiny_search import TinySearch, assert_identical, build_search, snapshot
 from torch.nn import functional
 
 from data.loading import Images
-from runtime.journal import Position
+from runtime.position import Position
 from search.matching import distillation_loss, path_softmax
 from search.strategies.prioritized import PrioritizedStrategy
 from supernet.architecture import Architecture

@@ -13,7 +13,7 @@ from tiny_search import NESTED, TINY, TinySearch, assert_identical, build_search
 from configs.errors import ConfigError, SpaceError
 from configs.schema import Config, Picker, Search
 from data.loading import Images
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.precision import Precision
 from search.pickers import build_picker
 from search.strategies import check_strategy

@@ -12,7 +12,7 @@ import yaml
 from configs.schema import Data, Search, Train
 from data.batches import TrainingLoader
 from data.loading import Images, load_images
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.seeds import make_generator
 from runtime.world import World

@@ -15,7 +15,7 @@ from configs.schema import Config
 from configs.zoo_arguments import HALF, recipe_of
 from data.loading import read_shape
 from runtime.device import choose_devices
-from supernet.catalog import Selection, build_space, select
+from supernet.catalog import Selection, build_shared_space, select
 from tools.arguments import positive
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def read_case(arguments: Sequence[str]) -> Case:
     keys = [format_override(key, value) for key, value in _keys(options, network).items()]
     keys += _foreign_keys(options.overrides)
     config = load_config(recipe, keys)
-    space = build_space(config.supernet.space) if network == SUPERNET else _select(config).space
+    space = build_shared_space(config.supernet.space) if network == SUPERNET else _select(config).space
     read_shape(config.data, space.resolution)
     first = _first_device()
     devices = tuple(range(first, first + options.devices))
@@ -183,7 +183,7 @@ def _foreign_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def _select(config: Config) -> Selection:
-    return select(config.model_selection, config.input_arch, config.supernet.space)
+    return select(config.model_selection, config.input_arch, config.supernet.space, config.nasbench101)
 
 
 def _first_device() -> int:

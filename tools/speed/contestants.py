@@ -14,7 +14,7 @@ from configs.schema import Augment, Train
 from retrain.training import NetworkTraining
 from runtime.compatibility import import_torchvision
 from runtime.device import memory_format
-from runtime.journal import Position
+from runtime.position import Position
 from runtime.precision import Precision
 from runtime.seeds import make_generator
 from runtime.world import World

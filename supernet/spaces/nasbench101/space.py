@@ -100,7 +100,9 @@ class NasBench101Space:
         Raises:
             SpaceError: always.
         """
-        raise SpaceError(f"{self.name} shares no weights between its cells: train one with retrain.py")
+        raise SpaceError(
+            f"{self.name} shares no weights between its cells, so there is no supernet: train one with retrain.py"
+        )
 
     def extract(self, supernet: object, cell: Cell) -> NoReturn:
         """Refused as `build_supernet`."""

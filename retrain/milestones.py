@@ -1,0 +1,72 @@
+"""Accuracies at the start of a training, after shares of it, and at its end: NAS-Bench-101's protocol.
+
+Ying et al. 2019, https://arxiv.org/abs/1902.09635, sec. 2.4, and the official `evaluate.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from fractions import Fraction
+from typing import Any
+
+from configs.schema import Train
+from data.loading import Images
+from retrain.training import NetworkTraining
+from runtime.position import StepsPerEpoch, steps_before
+from supernet.evaluation import evaluate
+
+SPLITS = {"train": "train_accuracy", "search": "validation_accuracy", "test": "test_accuracy"}
+
+
+class Milestones:
+    """When TRAIN.INTERMEDIATE_EVALUATIONS are due, and what they said.
+
+    Attributes:
+        epochs: at which an evaluation is due; whole ones as integers.
+        results: of those that are done, in the published form: `epochs`, `training_steps`, the three accuracies as
+            fractions of 1, and `predict_time`, the seconds of evaluating the test split.
+
+    Raises:
+        DataError: a split has no images.
+    """
+
+    def __init__(
+        self, config: Train, steps_per_epoch: StepsPerEpoch, images: Images, training: NetworkTraining
+    ) -> None:
+        total = steps_before(config.epochs, steps_per_epoch)
+        shares = [Fraction(str(share)) for share in (0, *(config.intermediate_evaluations or ()), 1)]
+        self._steps = [math.floor(share * total) for share in shares]
+        self._steps_per_epoch = steps_per_epoch
+        self._training = training
+        self._loaders = {split: images.evaluation(split, config.evaluation_batch_size) for split in SPLITS}
+        self.epochs = [_plain(share * config.epochs) for share in shares]
+        self.results: list[dict[str, Any]] = []
+
+    def is_due(self, steps: int) -> bool:
+        """Whether the next evaluation is to be made after so many steps."""
+        done = len(self.results)
+        return done < len(self._steps) and self._steps[done] <= steps
+
+    def reach(self, steps: int) -> dict[str, Any]:
+        """Make the evaluation that is due, and keep it; called by all ranks."""
+        result = self.evaluate(steps, self.epochs[len(self.results)])
+        self.results.append(result)
+        return result
+
+    def evaluate(self, steps: int, epochs: float | None = None) -> dict[str, Any]:
+        """One evaluation of the network as it is; `epochs` None: as many as the steps are."""
+        self._training.synchronize()
+        network, world = self._training.best_network, self._training.world
+        accuracies = {}
+        with self._training.precision.autocast():
+            for split, name in SPLITS.items():
+                started = time.monotonic()
+                accuracies[name] = evaluate(network, self._loaders[split], world).top1 / 100
+        epochs = _plain(Fraction(steps) / self._steps_per_epoch) if epochs is None else epochs
+        seconds = time.monotonic() - started
+        return {"epochs": epochs, "training_steps": steps, **accuracies, "predict_time": seconds}
+
+
+def _plain(number: Fraction) -> int | float:
+    return int(number) if number.denominator == 1 else float(number)
