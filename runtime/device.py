@@ -42,21 +42,29 @@ def select_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device(accelerator.type, local_rank)
 
 
-def choose_devices(name: str, indices: Sequence[int]) -> str:
-    """The kind of device (cpu, cuda, npu) that a job on these devices of this machine, from 0, computes on.
+def count_devices(name: str) -> tuple[str, int]:
+    """The kind of device (cpu, cuda, npu) that a name means here, and how many this machine has.
 
     A cpu's devices are its cores.
 
     Raises:
-        DeviceError: one of them is not there.
+        DeviceError: there is none of them.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "cpu" or (name == "auto" and accelerator is None):
-        kind, count = "cpu", os.cpu_count() or 1
-    elif accelerator is None or name not in ("auto", accelerator.type):
+        return "cpu", os.cpu_count() or 1
+    if accelerator is None or name not in ("auto", accelerator.type):
         raise DeviceError(_explain_absence(name, accelerator))
-    else:
-        kind, count = accelerator.type, torch.get_device_module(accelerator.type).device_count()
+    return accelerator.type, torch.get_device_module(accelerator.type).device_count()
+
+
+def choose_devices(name: str, indices: Sequence[int]) -> str:
+    """The kind of device that a job on these devices of this machine, from 0, computes on; see `count_devices`.
+
+    Raises:
+        DeviceError: one of them is not there.
+    """
+    kind, count = count_devices(name)
     if absent := sorted(index for index in set(indices) if index >= count):
         missing, there = ", ".join(map(str, absent)), "cores" if kind == "cpu" else f"{kind} device(s)"
         raise DeviceError(

@@ -51,10 +51,15 @@ def _track_plain(iterable: Iterable[T], total: int, description: str, unit: str,
             last = now
             rate = (done - completed) / (now - start)
             left = timedelta(seconds=round((total - done) / rate))
-            _print(f"{description}: {done}/{total} {unit}, {rate:.1f} {unit}/s, {left} left")
+            _print(f"{description}: {done}/{total} {unit}, {_format_rate(rate, unit)}, {left} left")
     elapsed = max(time.monotonic() - start, 1e-9)
     took = timedelta(seconds=round(elapsed))
-    _print(f"{description}: {done}/{total} {unit} in {took}, {(done - completed) / elapsed:.1f} {unit}/s")
+    _print(f"{description}: {done}/{total} {unit} in {took}, {_format_rate((done - completed) / elapsed, unit)}")
+
+
+def _format_rate(rate: float, unit: str) -> str:
+    """Items in a second, or in an hour where they take long."""
+    return f"{rate:.1f} {unit}/s" if rate >= 0.1 or not rate else f"{3600 * rate:.1f} {unit}/h"
 
 
 def _print(text: str) -> None:
@@ -67,4 +72,4 @@ class _Rate(ProgressColumn):
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else f"- {self._unit}/s")
+        return Text(_format_rate(task.speed, self._unit) if task.speed else f"- {self._unit}/s")

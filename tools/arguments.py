@@ -33,6 +33,17 @@ def natural(text: str) -> int:
     return _at_least(0, text)
 
 
+def non_negative(text: str) -> float:
+    """A number of at least 0, and finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
 def resolution(text: str) -> int:
     """Image height and width, 8 to 8192 pixels as in DATA.IMAGE_SIZE."""
     if _at_least(8, text) > 8192:
