@@ -235,7 +235,7 @@ def test_each_published_network_has_its_recipe(selection: int) -> None:
 
 def test_no_two_recipes_write_into_one_folder() -> None:
     folders = [load_config(path).save_path for path in RECIPES.glob("retrain/*.yaml")]
-    assert len({*folders, load_config(RECIPES / "retrain.yaml").save_path}) == len(folders) + 1 == 7
+    assert len({*folders, load_config(RECIPES / "retrain.yaml").save_path}) == len(folders) + 1 == 8
 
 
 @pytest.mark.parametrize("override", ["TRAIN.ACCUMULATION=2", "RUNTIME.COMPILE=true"])
@@ -243,3 +243,20 @@ def test_a_search_refuses_what_only_retraining_has(override: str) -> None:
     with pytest.raises(ConfigError, match=f"{override.split('=')[0]}.* is for retrain.py"):
         parse_arguments("train", [override])
     assert parse_arguments("retrain", [override]) != parse_arguments("retrain", [])
+
+
+def test_single_path_nas_as_published() -> None:
+    """Search: 8 epochs, RMSProp 0.064 x 0.97 every 2.4, the cost term after 5. Its network: 100 epochs on O2."""
+    search = load_config(RECIPES / "train_spnas.yaml")
+    assert (search.supernet.space, search.supernet.encoding, search.search.strategy) == (
+        "spnas",
+        "superkernel",
+        "threshold",
+    )
+    train, threshold = search.train, search.search.threshold
+    assert (train.epochs, train.optimizer, train.lr, train.schedule) == (8, "rmsproptf", 0.064, "step")
+    assert (train.decay_rate, train.decay_epochs, train.weight_decay, train.label_smoothing) == (0.97, 2.4, 1e-5, 0.1)
+    assert (threshold.warmup_epochs, threshold.keep) == (5, 0.6)
+    retrain = load_config(RECIPES / "retrain/spnasnet_100.yaml")
+    assert (retrain.model_selection, retrain.train.epochs, retrain.runtime.precision) == ("spnasnet_100", 100, "O2")
+    assert (retrain.train.optimizer, retrain.train.momentum, retrain.train.weight_decay) == ("sgd", 0.9, 1e-4)
