@@ -243,3 +243,20 @@ def test_a_search_refuses_what_only_retraining_has(override: str) -> None:
     with pytest.raises(ConfigError, match=f"{override.split('=')[0]}.* is for retrain.py"):
         parse_arguments("train", [override])
     assert parse_arguments("retrain", [override]) != parse_arguments("retrain", [])
+
+
+def test_single_path_nas_as_published() -> None:
+    """Search: 8 epochs, RMSProp 0.064 x 0.97 every 2.4, the cost term after 5. Its network: 100 epochs on O2."""
+    search = load_config(RECIPES / "train_spnas.yaml")
+    assert (search.supernet.space, search.supernet.encoding, search.search.strategy) == (
+        "spnas",
+        "superkernel",
+        "threshold",
+    )
+    train, threshold = search.train, search.search.threshold
+    assert (train.epochs, train.optimizer, train.lr, train.schedule) == (8, "rmsproptf", 0.064, "step")
+    assert (train.decay_rate, train.decay_epochs, train.weight_decay, train.label_smoothing) == (0.97, 2.4, 1e-5, 0.1)
+    assert (threshold.warmup_epochs, threshold.keep) == (5, 0.6)
+    retrain = load_config(RECIPES / "retrain/spnasnet_100.yaml")
+    assert (retrain.model_selection, retrain.train.epochs, retrain.runtime.precision) == ("spnasnet_100", 100, "O2")
+    assert (retrain.train.optimizer, retrain.train.momentum, retrain.train.weight_decay) == ("sgd", 0.9, 1e-4)

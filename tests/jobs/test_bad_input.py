@@ -202,6 +202,21 @@ CASES = {
     "empty window of image folders": (f"{FOLDER}/imageless FLOPS_MAXIMUM=1", "no architecture lies in", "feasible"),
     "bound finer than a MAC": (f"{SEARCH} FLOPS_MAXIMUM=1e-7", "bound of 1e-07 million MACs"),
     "picker that cannot finish": (f"{SEARCH} PICKER.NAME=exhaustive", "exhaustive would score all 17,173,512"),
+    "decisions in separate weights": (
+        f"{SEARCH} SEARCH.STRATEGY=threshold SUPERNET.ENCODING=separate",
+        "threshold decides about a superkernel's shells",
+        "set it to superkernel",
+    ),
+    "decisions among others": (
+        f"{SEARCH} SEARCH.STRATEGY=threshold SUPERNET.SPACE=nasbench_macro",
+        "block 0 of stage 0 of nasbench_macro offers other blocks",
+        "take another space or strategy",
+    ),
+    "no latency table": (
+        f"{SEARCH} SEARCH.STRATEGY=threshold SEARCH.THRESHOLD.LATENCY_TABLE={{inputs}}/nowhere.json",
+        "the latency table",
+        "nowhere.json cannot be read: No such file",
+    ),
     "picker without paths": (f"{SEARCH} PICKER.NAME=board", "board needs prioritized paths", "SEARCH.STRATEGY"),
     # data
     "missing data": (f"{FOLDER}/nowhere", "DATA.PATH", "nowhere does not exist"),

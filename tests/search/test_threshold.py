@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tiny_search import NESTED, TINY, TinySearch, assert_identical, build_search, tiny_space
 
+import train
 from configs.errors import ConfigError, SpaceError
 from configs.schema import Config, Picker, Search
 from data.loading import Images
@@ -134,18 +138,21 @@ def test_the_picker_starts_from_the_decided_network_or_its_nearest(
     assert len(found) == min(3, search.window.count)
 
 
-@pytest.mark.parametrize(("level", "dtype"), [("O0", "bfloat16"), ("O2", "float16"), ("O1", "bfloat16")])
+@pytest.mark.parametrize(
+    ("level", "dtype"),
+    [("O0", "bfloat16"), ("O2", "float16"), pytest.param("O1", "bfloat16", marks=pytest.mark.slow)],
+)
 def test_a_search_goes_on_to_the_bit(digits: Images, level: str, dtype: str) -> None:
     """Interrupted in the middle of the second epoch; thresholds and lambda are fp32 and move."""
     build_one = lambda: build(digits, precision=Precision(level, dtype, torch.device("cpu")))  # noqa: E731
     whole, resumed = build_one(), build_one()
-    whole.run(0, 6)
+    whole.run(0, 5)
     state = copy.deepcopy(whole.training.state_dict())
     assert state["strategy_state"]["thresholds"].dtype == torch.float32
     assert state["strategy_state"]["thresholds"].any()
     assert state["strategy_state"]["steering"]["strength"] > 0.05
     resumed.training.load_state_dict(state)
-    assert whole.run(6, 12) == resumed.run(6, 12)
+    assert whole.run(5, 8) == resumed.run(5, 8)
     assert_identical(whole.training.state_dict(), resumed.training.state_dict())
     assert [one.to_json() for one in whole.strategy.prioritized] == [
         one.to_json() for one in resumed.strategy.prioritized
@@ -188,6 +195,28 @@ def test_the_path_of_a_step_makes_no_difference(digits: Images) -> None:
         for number, search in enumerate((first, second))
     ]
     assert losses[0] == losses[1]
+
+
+def test_the_job_writes_a_pick_inside_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """train.py, stopped after its training and continued: the same decided network, named in pick.json."""
+    (tmp_path / "nested.yaml").write_text(NESTED)
+    recipe = Path(train.__file__).with_name("configs") / "train_spnas.yaml"
+    run = [
+        *("--cfg", str(recipe), f"SAVE_PATH={tmp_path / 'run'}", f"SUPERNET.SPACE={tmp_path / 'nested.yaml'}"),
+        *("DATA={NAME: digits, SEARCH_FRACTION: 0.1, AUGMENT: {SCALE: null}}", "RUNTIME={DEVICE: cpu, THREADS: 1}"),
+        *("TRAIN={EPOCHS: 2, STEPS_PER_EPOCH: 3, BATCH_SIZE: 8}", "SEARCH.BOARD={SIZE: 2, IMAGES: 32}"),
+        *("FLOPS_MINIMUM=0.07", "FLOPS_MAXIMUM=0.1", "SEARCH.THRESHOLD.WARMUP_EPOCHS=1", "RUNTIME.LOG_INTERVAL=3"),
+    ]
+    for more in ([], ["RESUME_PATH=auto"]):
+        monkeypatch.setattr(sys, "argv", ["train.py", *run, *more])
+        train.main()
+        pick = json.loads((tmp_path / "run" / "pick.json").read_text())
+        assert (pick["strategy"], pick["encoding"], pick["evaluated"]) == ("threshold", "superkernel", 2)
+        assert all(70_000 <= entry["macs"] <= 100_000 for entry in pick["architectures"])
+        assert SPACE.cost(SPACE.parse(pick["read_out"])).macs > 100_000
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "threshold/macs" in record] == [3, 6]
+    assert not any(name.startswith("operations/") for record in records for name in record)
 
 
 def test_what_threshold_cannot_work_with_is_refused_before_the_images() -> None:

@@ -75,7 +75,6 @@ def train_thresholds(world: World) -> dict[str, Any]:
         space=tiny_space(NESTED),
         bounds=(70_000, 100_000),
     )
-    search.supernet.double()
     freeze_norms(search.supernet)
     search.run(0, STEPS)
     return {"strategy": search.strategy.state_dict(), "weights": dict(search.supernet.named_parameters())}

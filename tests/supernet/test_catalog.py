@@ -29,6 +29,11 @@ def test_numbers_and_text_select_alike() -> None:
     assert select(112).name == "114"
 
 
+def test_a_published_name_may_be_in_any_case() -> None:
+    selected, same = select("SPNASNet_100"), select("spnasnet_100")
+    assert (selected.name, selected.architecture) == (same.name, same.architecture)
+
+
 def test_an_architecture_of_the_macro_benchmark() -> None:
     chosen = select("nasbench_macro/01201201")
     assert chosen.architecture.to_list() == [[0, 1], [2, 0, 1], [2, 0, 1]]
