@@ -62,7 +62,7 @@ class Journal:
             **identity,
             "seed": config.seed,
             "world_size": runtime.world.size,
-            "steps_per_epoch": steps_per_epoch if isinstance(steps_per_epoch, int) else str(steps_per_epoch),
+            "steps_per_epoch": int(steps_per_epoch) if steps_per_epoch.denominator == 1 else str(steps_per_epoch),
         }
         self.stopped: Position | None = None
         self._losses: list[Tensor] = []  # since the last record, kept on the device

@@ -1,6 +1,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -115,6 +116,13 @@ def test_a_missing_file_names_the_recipes_there_are() -> None:
     assert all(recipe.name in message for recipe in recipes)
 
 
+def cells() -> st.SearchStrategy[Any]:
+    """A matrix and operations, as a mapping and as a pair."""
+    matrix = st.lists(st.lists(st.integers(0, 1), min_size=1), min_size=1)
+    ops = st.lists(st.sampled_from(["input", "maxpool3x3", "output"]), min_size=1)
+    return st.fixed_dictionaries({"matrix": matrix, "ops": ops}) | st.tuples(matrix, ops)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.builds(
@@ -122,7 +130,7 @@ def test_a_missing_file_names_the_recipes_there_are() -> None:
         SEED=st.integers(0, 2**40),
         SAVE_PATH=st.text(st.characters(blacklist_categories=("Cs", "Cc"))),
         FLOPS_MAXIMUM=st.floats(0, 1e9),
-        INPUT_ARCH=st.none() | st.text("ab:#[]{}0'\"- ") | st.lists(st.lists(st.integers(0, 6))),
+        INPUT_ARCH=st.none() | st.text("ab:#[]{}0'\"- ") | st.lists(st.lists(st.integers(0, 6))) | cells(),
         MODEL_SELECTION=st.integers(-1, 700) | st.text("0123456789e.-/", min_size=1),
     )
 )
@@ -212,6 +220,49 @@ def test_a_wrong_base_is_explained(tmp_path: Path, text: str, message: str) -> N
     assert re.match(message, failure(write(tmp_path, text)))
 
 
+CELL = {"matrix": [[0, 1], [0, 0]], "ops": ["input", "output"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("INPUT_ARCH: {matrix: [[0, 1], [0, 0]], ops: [input, output]}\n", CELL),
+        ("INPUT_ARCH:\n  matrix:\n    - [0, 1]\n    - [0, 0]\n  ops: [input, output]\n", CELL),
+        ("INPUT_ARCH: [[[0, 1], [0, 0]], [input, output]]\n", tuple(CELL.values())),
+    ],
+)
+def test_input_arch_may_be_a_cell(tmp_path: Path, text: str, expected: object) -> None:
+    """In a file, on the command line, and as it is dumped; a value of its own, that replaces another one."""
+    key, _, value = text.strip().partition(":")
+    path = write(tmp_path, text)
+    assert load_config(path).input_arch == expected
+    assert load_config(write(tmp_path, dump_config(load_config(path)))).input_arch == expected
+    assert load_config(path, ["INPUT_ARCH=[[0]]"]).input_arch == [[0]]
+    if "\n" not in value:
+        assert load_config(write(tmp_path, "INPUT_ARCH: 3\n"), [f"{key}={value}"]).input_arch == expected
+
+
+def test_other_mappings_are_sections_still(tmp_path: Path) -> None:
+    assert "INPUT_ARCH: {'matrix': 3} " in failure(write(tmp_path, "INPUT_ARCH: {matrix: 3}\n"))
+    assert "SEED: {'A': 1} (command line) is not allowed; allowed: int >= 0" in failure(None, "SEED={A: 1}")
+    assert "INPUT_ARCH.matrix: unknown key" in failure(None, "INPUT_ARCH.matrix=[[0]]")
+
+
+def test_nasbench101s_recipe_is_the_published_one() -> None:
+    config = load_config(RECIPES / "retrain/nasbench101.yaml")
+    train, around, augment = config.train, config.nasbench101, config.data.augment
+    assert (around.stem_filter_size, around.num_stacks, around.num_modules_per_stack) == (128, 3, 3)
+    assert (train.batch_size, train.epochs, train.seconds, train.lr) == (256, 108, 4 * 60 * 60, 0.1)
+    assert (train.schedule, train.min_lr, train.warmup_epochs, train.across_epochs) == ("cosine_by_step", 0, 0, True)
+    assert (train.optimizer, train.momentum, train.rmsprop_decay, train.eps) == ("rmsproptf", 0.9, 0.9, 1.0)
+    assert (train.weight_decay, train.decay_norms, train.label_smoothing) == (1e-4, True, 0.0)
+    assert (train.intermediate_evaluations, config.runtime.precision) == ((0.5,), "O0")
+    assert (train.ema_decay, train.dropout, train.drop_path, train.clip_gradient) == (0.0,) * 4
+    assert (augment.crop_padding, augment.flip, augment.scale, augment.policy) == (4, 0.5, None, "")
+    assert [255 * value for value in config.data.mean] == pytest.approx([125.31, 122.95, 113.87], abs=1e-4)
+    assert [255 * value for value in config.data.std] == pytest.approx([62.99, 62.09, 66.70], abs=1e-4)
+
+
 @pytest.mark.parametrize("selection", [14, 43, 114, 287, 481, 604])
 def test_each_published_network_has_its_recipe(selection: int) -> None:
     """Cream's retraining as published; the two smallest networks have a step schedule."""
@@ -238,9 +289,12 @@ def test_no_two_recipes_write_into_one_folder() -> None:
     assert len({*folders, load_config(RECIPES / "retrain.yaml").save_path}) == len(folders) + 1 > 7
 
 
-@pytest.mark.parametrize("override", ["TRAIN.ACCUMULATION=2", "RUNTIME.COMPILE=true"])
+@pytest.mark.parametrize(
+    "override",
+    ["TRAIN.ACCUMULATION=2", "RUNTIME.COMPILE=true", "TRAIN.SECONDS=9", "TRAIN.INTERMEDIATE_EVALUATIONS=[0.5]"],
+)
 def test_a_search_refuses_what_only_retraining_has(override: str) -> None:
-    with pytest.raises(ConfigError, match=f"{override.split('=')[0]}.* is for retrain.py"):
+    with pytest.raises(ConfigError, match=f"{override.split('=')[0]}.* (is|are) for retrain.py"):
         parse_arguments("train", [override])
     assert parse_arguments("retrain", [override]) != parse_arguments("retrain", [])
 

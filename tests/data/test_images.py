@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 import random
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -57,6 +58,17 @@ def test_resuming_inside_an_epoch_is_exact(open_images: Open, kind: str, workers
     fresh = open_images(LOADER=kind, WORKERS=workers, AUGMENT=AUGMENT).training(8)
     assert equal_batches(list(fresh.epoch(1, first_step=3)), whole[3:])
     assert not equal_batches(list(loader.epoch(2)), whole)
+
+
+def test_an_image_that_an_epoch_left_over_is_augmented_as_there(open_images: Open) -> None:
+    """Batches across the ends of epochs hold what the images one by one, which leave nothing over, would be."""
+    images = open_images(LOADER="workers", AUGMENT=AUGMENT)
+    ones, eights = images.training(1), images.training(8, across_epochs=True)
+    assert eights.steps == Fraction(37, 8)
+    found, expected = ([batch for epoch in range(3) for batch in loader.epoch(epoch)] for loader in (eights, ones))
+    assert len(found) == 3 * 37 // 8
+    pixels = torch.cat([batch.images for batch in found])
+    assert torch.equal(pixels, torch.cat([batch.images for batch in expected])[: len(pixels)])
 
 
 def test_worker_processes_give_what_the_main_process_gives(open_images: Open) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from configs.errors import DataError
 from data.splits import GlobalOrder, split_search, stratified_order, take_subset
+from runtime.position import steps_before
 from runtime.seeds import make_generator
 
 label_lists = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array)
@@ -71,6 +72,41 @@ def test_epochs_differ_and_steps_can_be_limited() -> None:
     assert order.steps == len(list(order.epoch(0))) == 3
     assert not torch.equal(next(order.epoch(0))[1], next(order.epoch(1))[1])
     assert GlobalOrder(100, 10, seed=0, limit=30).steps == 10
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 9), st.integers(1, 4))
+def test_batches_across_epochs_are_cut_from_the_stream_of_permutations(
+    world: int, batch: int, extra: int, epochs: int
+) -> None:
+    """Each image once in each epoch of the stream; ranks partition it; a resumed epoch is the rest of a whole one."""
+    whole = world * batch
+    count = whole + extra
+    alone = GlobalOrder(count, whole, 5, across_epochs=True)
+    shares = [[*alone.epoch(epoch)] for epoch in range(epochs)]
+    assert [len(steps) for steps in shares] == [
+        steps_before(epoch + 1, alone.steps) - steps_before(epoch, alone.steps) for epoch in range(epochs)
+    ]
+    flat = [share for steps in shares for share in steps]
+    assert len(flat) == epochs * count // whole
+    assert all(len(share.positions) == whole for share in flat)
+    stream, number = (torch.cat(values) for values in zip(*((s.positions, s.epochs) for s in flat)))
+    assert torch.equal(number, torch.arange(epochs).repeat_interleave(count)[: len(number)])
+    permutations = [next(iter(GlobalOrder(count, count, 5).epoch(epoch))).positions for epoch in range(epochs)]
+    assert torch.equal(stream, torch.cat(permutations)[: len(stream)])
+    ranks = [GlobalOrder(count, batch, 5, rank, world, across_epochs=True) for rank in range(world)]
+    first = min(1, len(shares[-1]))
+    for share, *parts in zip(shares[-1][first:], *(order.epoch(epochs - 1, first) for order in ranks), strict=True):
+        assert share.step == parts[0].step
+        assert torch.equal(share.positions, torch.cat([part.positions for part in parts]))
+        assert torch.equal(share.epochs, torch.cat([part.epochs for part in parts]))
+
+
+def test_the_published_numbers_of_steps() -> None:
+    order = GlobalOrder(40_000, 256, 0, across_epochs=True)
+    assert [steps_before(epoch, order.steps) for epoch in (54, 108)] == [8_437, 16_875]
+    assert steps_before(108, GlobalOrder(40_000, 256, 0).steps) == 108 * 156
+    assert [len([*order.epoch(epoch)]) for epoch in range(4)] == [156, 156, 156, 157]
 
 
 def test_fewer_images_than_a_global_batch_are_refused() -> None:

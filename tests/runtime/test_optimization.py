@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
@@ -22,6 +23,7 @@ from runtime.optimization import (
     load_optimizer,
     set_learning_rate,
 )
+from runtime.position import StepsPerEpoch, steps_before
 from runtime.world import World
 
 OPTIMIZERS = ["sgd", "rmsproptf", "adamw"]
@@ -39,6 +41,20 @@ def test_linear_falls_evenly_from_the_peak_to_the_minimum():
     assert values[0] == 2.0
     assert values[50] == pytest.approx(1.25)
     assert values[-1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("steps_per_epoch", [Fraction(625, 4), 156])
+def test_cosine_by_step_ends_at_the_minimum_in_the_last_step(steps_per_epoch: StepsPerEpoch):
+    config = Train(EPOCHS=108, LR=0.1, SCHEDULE="cosine_by_step", MIN_LR=0.0)
+    total = steps_before(108, steps_per_epoch)
+    values = [learning_rate(config, step, steps_per_epoch) for step in range(total)]
+    assert (values[0], values[-1]) == (0.1, 0.0)
+    assert values[-2] > 0
+    assert values == sorted(values, reverse=True)
+    plain = config.model_copy(update={"schedule": "cosine"})
+    assert learning_rate(plain, total - 1, steps_per_epoch) > 0.0
+    assert learning_rate(plain, total, steps_per_epoch) == 0.0
+    assert learning_rate(Train(EPOCHS=1, LR=0.1, SCHEDULE="cosine_by_step"), 0, 1) == 0.1
 
 
 def test_linear_works_for_every_peak():
@@ -107,6 +123,25 @@ def test_vectors_are_not_decayed(name: str):
         **dict.fromkeys(["0.weight", "2.weight"], 0.25),
         **dict.fromkeys(["0.bias", "1.weight", "1.bias", "2.bias"], 0.0),
     }
+    everything = build_optimizer(Train(OPTIMIZER=name, WEIGHT_DECAY=0.25, DECAY_NORMS=True), list(module.parameters()))
+    assert [group["weight_decay"] for group in everything.param_groups] == [0.25, 0.25]
+
+
+def test_rmsproptf_is_tensorflows():
+    """Epsilon inside the root, a mean square that starts at 1, the rate inside the momentum, L2 on all."""
+    keys = {"OPTIMIZER": "rmsproptf", "EPS": 1.0, "RMSPROP_DECAY": 0.8, "WEIGHT_DECAY": 0.1, "DECAY_NORMS": True}
+    config = Train(LR=0.5, MOMENTUM=0.9, **keys)
+    parameter = nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64))
+    optimizer = build_optimizer(config, [parameter])
+    weight, square, momentum = parameter.detach().clone(), torch.ones(2), torch.zeros(2)
+    for gradient in (torch.tensor([1.0, 3.0]), torch.tensor([-2.0, 0.5])):
+        parameter.grad = gradient.double()
+        optimizer.step()
+        decayed = gradient + 0.1 * weight
+        square = 0.8 * square + 0.2 * decayed**2
+        momentum = 0.9 * momentum + 0.5 * decayed / (square + 1.0).sqrt()
+        weight = weight - momentum
+        torch.testing.assert_close(parameter.detach(), weight)
 
 
 def test_sgd_is_nesterovs():

@@ -8,7 +8,8 @@ from nasbench101_samples import GOLDEN, Golden
 from torch import nn
 
 from configs.errors import CheckpointError, ConfigError, SpaceError
-from supernet.catalog import build_network, select
+from configs.schema import NasBench101
+from supernet.catalog import build_network, build_shared_space, build_space, select
 from supernet.networks.nasbench101 import CellModule, CellNetwork
 from supernet.spaces.nasbench101.cell import Cell, parse_rows
 from supernet.spaces.nasbench101.costs import NasBench101Description, cell_cost, vertex_channels
@@ -117,6 +118,29 @@ def test_a_cell_is_selected_by_rows_or_matrix_and_stored_with_its_space() -> Non
             {"selection": {**describe_selection(selection), "description": {"kind": "nasbench101"}, "architecture": 3}},
             "file",
         )
+
+
+def test_surroundings_are_of_cells_alone() -> None:
+    around = NasBench101(STEM_FILTER_SIZE=16, NUM_MODULES_PER_STACK=1)
+    cell = golden_cell(GOLDEN[4])
+    for form in (cell.to_json(), cell.to_list(), str(cell)):
+        selection = select(-1, form, "nasbench101", around)
+        assert selection.architecture == cell
+        assert selection.space.description.stem_filter_size == 16
+        assert len(selection.space.build_network(cell).stacks[0]) == 1
+    with pytest.raises(ConfigError, match=r"NUM_MODULES_PER_STACK=1 is about .* and 287 is none: remove it"):
+        select(287, surroundings=around)
+    with pytest.raises(SpaceError):
+        select(-1, cell.to_json(), "fashion")
+    for wrong in ({"matrix": [[0, 1], [0, 0]]}, {"matrix": [[0, 1]], "ops": ["input", "output"]}, [[0], [3]]):
+        with pytest.raises(SpaceError):
+            select(-1, wrong, "nasbench101")
+
+
+def test_the_space_is_built_by_name_but_not_searched() -> None:
+    assert isinstance(build_space("nasbench101"), NasBench101Space)
+    with pytest.raises(SpaceError, match=r"shares no weights between its cells.* train one with retrain.py"):
+        build_shared_space("nasbench101")
 
 
 @pytest.mark.parametrize("wrong", ["zz", "01-00:conv3x3", "0" * 31])

@@ -72,6 +72,17 @@ def test_the_cost_at_another_resolution(shown: Shown) -> None:
     assert at_64["macs"] < 276_262_016 / 10
 
 
+def test_the_cost_around_a_cell(shown: Shown) -> None:
+    cell = ["--selection", "nasbench101/011-001-000:conv3x3", "--json"]
+    published = json.loads(shown(cost, *cell))
+    small = json.loads(
+        shown(cost, *cell, "--stem-filter-size", "4", "--num-stacks", "1", "--num-modules-per-stack", "1")
+    )
+    assert small["params"] == 27 * 4 + 8 + 2 * (16 + 8) + 144 + 8 + 50 < published["params"]
+    with pytest.raises(ConfigError, match=r"NASBENCH101\.NUM_STACKS: 17 .* int >= 1 and <= 16"):
+        shown(cost, *cell, "--num-stacks", "17")
+
+
 def test_the_cost_of_an_architecture_of_ones_own(shown: Shown) -> None:
     space = build_space("fashion")
     expected = space.cost(space.parse("[[0],[1],[2,2]]"), 32)
