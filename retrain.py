@@ -68,7 +68,6 @@ def main() -> None:
 
         for epoch in range(resumed.epoch, config.train.epochs):
             for position, (pixels, labels) in journal.walk(loader, epoch, resumed):
-                journal.before_step(position)
                 journal.after_step(position, training.step(pixels, labels, position))
             if journal.stopped:
                 break

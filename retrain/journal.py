@@ -41,33 +41,25 @@ class RetrainJournal(Journal):
         self.best: dict[str, Any] = {}
 
     def resume(self) -> Position:
-        """Restore the run that RESUME_PATH names; where to go on: the beginning for a fresh run."""
+        """Restore the run that RESUME_PATH names; where to go on: the beginning for a fresh run, which is evaluated."""
         state = self.load()
         if state is None:
-            return Position(0, 0, self.steps_per_epoch)
+            beginning = Position(0, 0, self.steps_per_epoch)
+            self._reach_milestones(beginning)
+            return beginning
         self.training.load_state_dict(state)
         self.best = state["best"]
         if self.milestones:
             self.milestones.results = state["evaluations"]
         return Position(state["epoch"], state["step"], self.steps_per_epoch)
 
-    def before_step(self, position: Position) -> None:
-        """Evaluate where it is time to."""
-        self._reach_milestones(position)
-
-    def _reach_milestones(self, position: Position) -> None:
-        while self.milestones and self.milestones.is_due(position.total):
-            with self.paused():
-                result = self.milestones.reach(position.total)
-            self.runtime.tracker.log(position.total, {f"milestone/{name}": value for name, value in result.items()})
-            shown = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in SPLITS.items())
-            self.runtime.log(f"after {result['epochs']:g} epochs, {position.total} steps: top-1 {shown}")
-
     def after_step(self, position: Position, loss: Tensor) -> None:
-        """Record, save and stop where it is time to."""
+        """Record, evaluate, save and stop where it is time to."""
         self.add_loss(loss)
         if self.record_is_due(position):
             self.record(position, {"train/lr": self.training.optimizer.param_groups[0]["lr"]})
+        if not position.is_last:  # else `after_epoch` does
+            self._reach_milestones(position.next)
         self.finish_step(position, self.training.guard, self._save)
 
     def after_epoch(self, epoch: int, evaluation: Evaluation | None) -> None:
@@ -85,6 +77,15 @@ class RetrainJournal(Journal):
             self._save(finished, best=True)
         self._save(finished)
         self.finish_epoch()
+
+    def _reach_milestones(self, position: Position) -> None:
+        """Make the evaluations that are due before the step at this position."""
+        while self.milestones and self.milestones.is_due(position.total):
+            with self.paused():
+                result = self.milestones.reach(position.total)
+            self.runtime.tracker.log(position.total, {f"milestone/{name}": value for name, value in result.items()})
+            shown = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in SPLITS.items())
+            self.runtime.log(f"after {result['epochs']:g} epochs, {position.total} steps: top-1 {shown}")
 
     def _save(self, position: Position, best: bool = False) -> None:
         results = self.milestones.results if self.milestones else []
@@ -123,8 +124,9 @@ class RetrainJournal(Journal):
         """The evaluations, with a last one where the training was stopped; of a cell, in the published form too."""
         if not self.milestones:
             return {}
-        stop = [self.milestones.evaluate(self.stopped.total)] if self.stopped else []
-        results = [*self.milestones.results, *stop]
+        results = self.milestones.results
+        if self.stopped and self.stopped.total > results[-1]["training_steps"]:
+            results = [*results, self.milestones.evaluate(self.stopped.total)]
         cell = self.selection.architecture
         if not isinstance(cell, Cell):
             return {"evaluations": results}

@@ -28,11 +28,11 @@ CELL = parse_rows("011-001-000:conv3x3")
 SMALL = {"stem_filter_size": 4, "num_stacks": 1, "num_modules_per_stack": 1}
 TINY = [
     *(f"NASBENCH101.{key.upper()}={value}" for key, value in SMALL.items()),
-    "TRAIN={EPOCHS: 2, BATCH_SIZE: 16}",
+    "TRAIN={EPOCHS: 3, BATCH_SIZE: 16}",
     "RUNTIME={DEVICE: cpu, THREADS: 1, LOG_INTERVAL: 4, CHECKPOINT_INTERVAL: 1, KEEP_CHECKPOINTS: 1}",
     "RESUME_PATH=auto",
 ]
-STEPS = 12  # floor(2 epochs x 100 images / 16); two more images are left
+STEPS = 18  # floor(3 epochs x 100 images / 16)
 Retrain = Callable[..., dict[str, Any]]
 
 
@@ -98,20 +98,20 @@ def test_the_result_is_in_the_published_form(whole: tuple[Path, dict[str, Any]])
     assert published.keys() == {"trainable_params", "total_time", "evaluation_results"}
     assert published["trainable_params"] == cell_cost(NasBench101Description(**SMALL), CELL).params
     evaluations = published["evaluation_results"]
-    assert [(one["epochs"], one["training_steps"]) for one in evaluations] == [(0, 0), (1, 6), (2, STEPS)]
+    assert [(one["epochs"], one["training_steps"]) for one in evaluations] == [(0, 0), (1.5, 9), (3, STEPS)]
     assert published["total_time"] > sum(one["predict_time"] for one in evaluations) > 0.0
     for one in evaluations:
         names = {"train_accuracy": 100, "validation_accuracy": 20, "test_accuracy": 20}
         assert one.keys() == {"epochs", "training_steps", "predict_time", *names}
         assert all(one[name] * count == pytest.approx(round(one[name] * count)) for name, count in names.items())
     assert evaluations[-1]["train_accuracy"] > 0.1, "chance"
-    assert (result["stopped"], result["search"]) == (None, {"epoch": 2})
+    assert (result["stopped"], result["search"]) == (None, {"epoch": 3})
     rates = [record["train/lr"] for record in records_of(folder) if "train/lr" in record]
     assert rates[-1] == 0.0 < rates[-2]
     assert last_state(folder)["steps_per_epoch"] == "25/4"
 
 
-@pytest.mark.parametrize("step", [6, 8], ids=["after the half", "in the epoch that began across"])
+@pytest.mark.parametrize("step", [9, 14], ids=["after the half", "in an epoch that began across"])
 def test_a_training_that_died_goes_on_to_the_bit(
     whole: tuple[Path, dict[str, Any]], retrain: Retrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -157,7 +157,7 @@ def test_time_ends_a_training_that_can_go_on(
 
 
 def test_other_evaluations_are_another_run(whole: tuple[Path, dict[str, Any]], retrain: Retrain) -> None:
-    with pytest.raises(CheckpointError, match=r"its evaluated epochs is \[0, 1, 2\], this run's is None"):
+    with pytest.raises(CheckpointError, match=r"its evaluated epochs is \[0, 1.5, 3\], this run's is None"):
         retrain(whole[0], "TRAIN.INTERMEDIATE_EVALUATIONS=[]")
     with pytest.raises(CheckpointError, match="steps_per_epoch is 25/4, this run's is 6"):
         retrain(whole[0], "TRAIN.ACROSS_EPOCHS=false")
