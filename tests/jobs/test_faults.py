@@ -23,19 +23,7 @@ import train
 from runtime.checkpoint import list_checkpoints, load_file, step_name
 
 ROOT = Path(__file__).parents[2]
-SPACE = """\
-name: tiny
-resolution: 8
-channels: 1
-classes: 10
-stem: {channels: 8, kernel: 3, stride: 1}
-operations:
-  - {kernel: 3, expansion: 1}
-  - {kernel: 3, expansion: 2, squeeze_excite: 0.25}
-stages:
-  - {channels: 8, stride: 1, depth: [1, 2]}
-head: {channels: 16}
-"""
+SPACE = (Path(__file__).parents[1] / "tiny_space.yaml").read_text()
 RECIPE = """\
 FLOPS_MAXIMUM: 1
 DATA: {{NAME: digits, AUGMENT: {{FLIP: 0.0, SCALE: null, CROP_PADDING: 1}}}}

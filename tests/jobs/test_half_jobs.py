@@ -13,16 +13,7 @@ import torch
 from runtime.checkpoint import list_checkpoints, load_file
 
 ROOT = Path(__file__).parents[2]
-SPACE = """\
-name: tiny
-resolution: 8
-channels: 1
-classes: 10
-stem: {channels: 8, kernel: 3, stride: 1}
-operations: [{kernel: 3, expansion: 1}, {kernel: 3, expansion: 2, squeeze_excite: 0.25}, {kernel: 5, expansion: 2}]
-stages: [{channels: 8, stride: 1, depth: [1, 2]}, {channels: 16, stride: 2, depth: [1, 3]}]
-head: {channels: 32}
-"""
+SPACE = (Path(__file__).parents[1] / "tiny_space.yaml").read_text()
 RECIPE = """\
 FLOPS_MAXIMUM: 0.2
 DATA: {NAME: digits, AUGMENT: {FLIP: 0.0, SCALE: null, CROP_PADDING: 1}}

@@ -14,16 +14,7 @@ from warm_scripts import WarmScripts, warm_scripts
 from runtime.checkpoint import load_file
 
 STAND_IN = Path(__file__).parents[1] / "npu_stand_in"
-SPACE = """\
-name: tiny
-resolution: 8
-channels: 1
-classes: 10
-stem: {channels: 8, kernel: 3, stride: 1}
-operations: [{kernel: 3, expansion: 1}, {kernel: 3, expansion: 2, squeeze_excite: 0.25}, {kernel: 5, expansion: 2}]
-stages: [{channels: 8, stride: 1, depth: [1, 2]}, {channels: 16, stride: 2, depth: [1, 2]}]
-head: {channels: 16}
-"""
+SPACE = (Path(__file__).parents[1] / "tiny_space.yaml").read_text()
 RECIPE = """\
 FLOPS_MAXIMUM: 0.2
 DATA: {NAME: digits, WORKERS: 1, AUGMENT: {FLIP: 0.0, SCALE: null, CROP_PADDING: 1}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,21 +27,7 @@ from supernet.spaces.mbconv import MBConvSpace
 from supernet.window import FlopsWindow
 
 SEED = 3
-TINY = """\
-name: tiny
-resolution: 8
-channels: 1
-classes: 10
-stem: {channels: 8, kernel: 3, stride: 1}
-operations:
-  - {kernel: 3, expansion: 1}
-  - {kernel: 3, expansion: 2, squeeze_excite: 0.25}
-  - {kernel: 5, expansion: 2}
-stages:
-  - {channels: 8, stride: 1, depth: [1, 2]}
-  - {channels: 16, stride: 2, depth: [1, 3]}
-head: {channels: 32}
-"""
+TINY = (Path(__file__).parents[1] / "tiny_space.yaml").read_text()
 WINDOW = (60_000, 140_000)  # 347 of the 468 architectures
 NESTED = """\
 name: nested

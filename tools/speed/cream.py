@@ -33,7 +33,7 @@ from supernet.catalog import build_shared_space
 from supernet.cost import macs_from_millions
 from supernet.networks.path_supernet import PathSupernet
 from tools.arguments import positive, resolution
-from tools.speed.timing import Timing, name_device, take_turns
+from tools.speed.timing import Timing, add_device, add_repeats, name_device, take_turns
 
 ENCODINGS = ("superkernel", "separate")
 CLASSES = 1000
@@ -226,12 +226,8 @@ def _parser() -> argparse.ArgumentParser:
         default=Search().board.images,
         help="as SEARCH.BOARD.IMAGES, and as many to recalibrate on; default: %(default)s",
     )
-    parser.add_argument("--repeats", type=positive, default=5, help="default: %(default)s")
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="of each contestant in a repeat; default: %(default)s"
-    )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "npu"], help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
+    add_repeats(parser)
+    add_device(parser)
     parser.add_argument("--precision", default="O0", choices=["O0", "O1"], help="as RUNTIME.PRECISION")
     parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"], help="as RUNTIME.DTYPE")
     parser.add_argument("--json", action="store_true", help="one JSON object for each encoding")

@@ -27,7 +27,7 @@ from data.preparation.shards import Shrinking, pack_shards
 from runtime.compatibility import import_torchvision
 from runtime.world import start_world
 from tools.arguments import positive, resolution
-from tools.speed.timing import Timing, take_turns
+from tools.speed.timing import Timing, add_repeats, take_turns
 
 FOLDER, SHARDS, TIMM = "image folder", "shards", "timm's loader, folder"
 PILLOW = "Pillow"
@@ -212,9 +212,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resolution", type=resolution, default=224, help="pixels; default: %(default)s")
     parser.add_argument("--shorter-side", type=positive, default=256, help="of shrunk images; default: %(default)s")
     parser.add_argument("--batch-size", type=positive, default=32, help="default: %(default)s")
-    parser.add_argument("--repeats", type=positive, default=5, help="default: %(default)s")
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="of each contestant in a repeat; default: %(default)s"
-    )
+    add_repeats(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser

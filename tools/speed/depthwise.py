@@ -18,7 +18,7 @@ from runtime.seeds import make_generator
 from runtime.world import start_world
 from supernet.blocks.depthwise import depthwise_conv
 from tools.arguments import positive
-from tools.speed.timing import take_turns
+from tools.speed.timing import add_repeats, take_turns
 
 SHAPES = [(240, 4, 5), (480, 2, 3), (480, 2, 5), (576, 1, 3), (1152, 1, 5), (240, 4, 3), (96, 7, 5)]
 OURS, LIBRARY = "ours", "torch"
@@ -67,8 +67,7 @@ def _differentiate(conv: Callable[[Tensor, Tensor], Tensor], images: Tensor, wei
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.speed depthwise", description=__doc__)
     parser.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
-    parser.add_argument("--repeats", type=positive, default=5, help="turns of each; default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=0.2, help="length of a turn; default: %(default)s")
+    add_repeats(parser, seconds=0.2)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
     parser.add_argument("--json", action="store_true", help="one JSON list")
     return parser

@@ -17,7 +17,7 @@ from runtime.world import World, start_world
 from supernet.catalog import build_network
 from tools.arguments import positive, resolution
 from tools.speed.contestants import CLASSES, Batch, Step, timm_spnasnet
-from tools.speed.timing import Timing, name_device, take_turns
+from tools.speed.timing import Timing, add_device, add_repeats, name_device, take_turns
 
 OURS, SAME_LOOP, PLAIN_LOOP = "ours", "timm's network, our loop", "timm's network, plain loop"
 
@@ -97,11 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mode", nargs="+", choices=modes, default=modes, help="default: both")
     parser.add_argument("--resolution", type=resolution, default=224, help="pixels; default: %(default)s")
     parser.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
-    parser.add_argument("--repeats", type=positive, default=5, help="default: %(default)s")
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="of each contestant in a repeat; default: %(default)s"
-    )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "npu"], help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
+    add_repeats(parser)
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object for each precision")
     return parser

@@ -24,7 +24,7 @@ from supernet.catalog import build_shared_space, select
 from supernet.spaces.mbconv import MBConvSpace
 from tools.arguments import positive, resolution
 from tools.speed.contestants import CLASSES, Batch, Step, timm_spnasnet
-from tools.speed.timing import Timing, name_device, take_turns
+from tools.speed.timing import Timing, add_device, add_repeats, name_device, take_turns
 
 ENCODINGS = ("superkernel", "separate")
 PLAIN = "plain network"
@@ -128,12 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         "--resolution", type=resolution, nargs="+", default=[32, 224], help="pixels; default: %(default)s"
     )
     parser.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
-    parser.add_argument("--repeats", type=positive, default=5, help="default: %(default)s")
-    parser.add_argument(
-        "--seconds", type=float, default=2.0, help="of each contestant in a repeat; default: %(default)s"
-    )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "npu"], help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
+    add_repeats(parser)
+    add_device(parser)
     parser.add_argument("--precision", default="O0", choices=["O0", "O1", "O2", "O3"], help="as RUNTIME.PRECISION")
     parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"], help="as RUNTIME.DTYPE")
     parser.add_argument("--compile", action="store_true", help="all contestants through torch.compile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from statistics import fmean, median
 import torch
 
 from runtime.progress import track
+from tools.arguments import positive
 
 SLICE = 0.3  # seconds; a machine's speed drifts over seconds, so contestants take over from each other more often
 
@@ -72,3 +74,17 @@ def _time(call: Callable[[], object], count: int) -> float:
 def name_device(device: torch.device) -> str:
     """What the machine calls a device."""
     return device.type if device.type == "cpu" else torch.get_device_module(device.type).get_device_name(device)
+
+
+def add_repeats(parser: argparse.ArgumentParser, seconds: float = 2.0) -> None:
+    """Add `--repeats` and `--seconds`, as `take_turns` takes them."""
+    parser.add_argument("--repeats", type=positive, default=5, help="default: %(default)s")
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help="of each contestant in a repeat; default: %(default)s"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device` and `--threads`, as `runtime.world.start_world` takes them."""
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "npu"], help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: all cores")
