@@ -44,6 +44,15 @@ def test_each_job_ends_once_with_its_status_and_output(tmp_path: Path) -> None:
     assert all(0 < one.seconds < 10 for one in ended.values())
 
 
+def test_workers_keep_the_descriptors_that_they_are_to_inherit(tmp_path: Path) -> None:
+    lock, other = ((tmp_path / name).open("w") for name in ("lock.file", "other.file"))
+    with lock, other, LocalExecutor("cpu", [0], inherited=[lock.fileno()]) as executor:
+        for name, file in (("lock", lock), ("other", other)):
+            executor.submit(make_job(tmp_path, name, f"import os; os.fstat({file.fileno()})"))
+        statuses = {one.job.name: one.status for one in executor.as_completed()}
+    assert statuses == {"lock": 0, "other": 1}
+
+
 def test_jobs_that_are_submitted_on_the_way_run_too(tmp_path: Path) -> None:
     seen = []
     with LocalExecutor("cpu", [0]) as executor:

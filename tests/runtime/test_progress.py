@@ -26,6 +26,17 @@ def test_plain_lines_tell_done_rate_and_remaining_time(output: io.StringIO, monk
     ]
 
 
+@pytest.mark.parametrize("output", [False], indirect=True)
+def test_a_slow_rate_is_told_by_the_hour(output: io.StringIO, monkeypatch) -> None:
+    clock = iter(range(0, 100_000, 1800))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    assert list(track("ab", 2, "cells", "trainings")) == ["a", "b"]
+    assert output.getvalue().splitlines() == [
+        "cells: 1/2 trainings, 2.0 trainings/h, 0:30:00 left",
+        "cells: 2/2 trainings in 1:30:00, 1.3 trainings/h",
+    ]
+
+
 @pytest.mark.parametrize("output", [True], indirect=True)
 def test_a_terminal_shows_a_bar(output: io.StringIO) -> None:
     assert list(track(range(3), 5, "train", "steps", completed=2)) == [0, 1, 2]

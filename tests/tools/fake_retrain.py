@@ -4,6 +4,7 @@ FAKE_PLAN names a JSON file {"<repeat or hash>": [what each attempt does, …]}:
 "silent" (no result); after the list "ok". FAKE_SECONDS is how long the ten steps of a training take.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +21,9 @@ key, seed = folder.parent.name, int(keys["SEED"])
 assert keys["RESUME_PATH"] == "auto"
 assert folder.is_dir()
 
+alone = (folder / "alone.lock").open("w")
+fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two processes in one run folder would spoil it
+
 progress = folder / "progress.txt"
 step = int(progress.read_text()) if progress.is_file() else 0
 starts = folder / "starts.txt"  # the step that each attempt began with
@@ -31,6 +35,7 @@ does = (plan.get(folder.name, plan.get(key, [])) + ["ok"] * attempt)[attempt - 1
 
 
 def save_and_end(number: int, frame: object) -> None:
+    time.sleep(0.5)  # a checkpoint takes its time
     (folder / "saved.txt").write_text(str(step))
     sys.exit(128 + number)
 

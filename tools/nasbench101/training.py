@@ -96,7 +96,6 @@ class Run:
                     self.collect()
                     collected = time.monotonic()
         finally:
-            campaign.executor.cancel()
             self.collect()
         if campaign.failed:
             raise TrainingError(self._describe_failures())
@@ -201,4 +200,5 @@ def _remember_cells(path: Path, cells: Mapping[str, Cell]) -> dict[str, Cell]:
 
 def _count_repeats(folder: Path) -> int:
     """The largest number of a repeat of any cell in a folder; 0: there is none."""
-    return max((int(path.name.removeprefix("repeat-")) for path in folder.glob("*/repeat-*")), default=0)
+    numbers = (path.name.removeprefix("repeat-") for path in folder.glob("*/repeat-*"))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from configs.errors import TrainingError
@@ -26,7 +27,7 @@ from tools.nasbench101.training import find_devices, read_recipe, retrain_comman
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print.
+    """Measure both in turn, since a machine's speed drifts; print seconds and the median of the rounds' ratios.
 
     Raises:
         TrainingError: a training failed; OnePathError: as `tools.nasbench101 train`.
@@ -35,17 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     read_recipe(options.cfg, options.overrides)
     kind, _ = find_devices(options.device, 1)
     cells = draw_cells(options.cells, make_generator(0, "sharing"))
-    seconds = {}
-    for workers in (1, options.workers):
-        command = retrain_command(options.cfg, options.overrides, kind, workers)
-        seconds[workers] = _measure(cells, kind, workers, command)
-    gain = seconds[1] / seconds[options.workers]
+    seconds: dict[int, list[float]] = {1: [], options.workers: []}
+    for _ in range(options.rounds):
+        for workers, taken in seconds.items():
+            command = retrain_command(options.cfg, options.overrides, kind, workers)
+            taken.append(_measure(cells, kind, workers, command))
+    gain = median(alone / shared for alone, shared in zip(seconds[1], seconds[options.workers]))
     if options.json:
-        rounded = {str(workers): round(taken, 2) for workers, taken in seconds.items()}
+        rounded = {str(workers): [round(one, 2) for one in taken] for workers, taken in seconds.items()}
         print(json.dumps({"device": kind, "cells": options.cells, "seconds": rounded, "gain": round(gain, 3)}))
         return
     for workers, taken in seconds.items():
-        print(f"{options.cells} cells, {workers} at a time on one {kind}: {taken:.1f} s")
+        print(f"{options.cells} cells, {workers} at a time on one {kind}: {', '.join(f'{one:.1f}' for one in taken)} s")
     print(f"gain of sharing: {gain:.2f}")
 
 
@@ -62,12 +64,20 @@ def _measure(cells: Sequence[Cell], kind: str, workers: int, command: Sequence[s
         return time.perf_counter() - started
 
 
+def at_least_two(text: str) -> int:
+    """A number of workers that share."""
+    if positive(text) < 2:
+        raise argparse.ArgumentTypeError("a device is shared by 2 workers at least")
+    return positive(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.speed sharing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cells", type=positive, default=4, help="default: %(default)s")
-    parser.add_argument("--workers", type=positive, default=2, help="on the device at a time; default: %(default)s")
+    parser.add_argument("--workers", type=at_least_two, default=2, help="on the device at a time; default: %(default)s")
+    parser.add_argument("--rounds", type=positive, default=3, help="of both, taking turns; default: %(default)s")
     parser.add_argument("--device", default="auto", choices=["auto", "npu", "cuda", "cpu"], help="auto: an accelerator")
     parser.add_argument("--cfg", type=Path, default=RECIPES / "retrain" / "nasbench101.yaml", help="recipe")
     parser.add_argument("--json", action="store_true", help="one JSON object")
