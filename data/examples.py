@@ -80,6 +80,9 @@ class ImageFiles:
 
 def as_rgb(image: Image.Image) -> Image.Image:
     """8 bits a channel. Pillow alone would clip grey images of 16 bits to white, and those of floats to black."""
+    if image.mode == "RGB":
+        image.load()  # `convert` would copy it
+        return image
     if image.mode == "F":
         raise ValueError("float pixels have no known range")
     if image.mode.startswith("I"):

@@ -82,7 +82,7 @@ class RetrainJournal(Journal):
         """Make the evaluations that are due before the step at this position."""
         while self.milestones and self.milestones.is_due(position.total):
             with self.paused():
-                result = self.milestones.reach(position.total)
+                result = self.milestones.reach(position.total, self.seconds)
             self.runtime.tracker.log(position.total, {f"milestone/{name}": value for name, value in result.items()})
             shown = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in SPLITS.items())
             self.runtime.log(f"after {result['epochs']:g} epochs, {position.total} steps: top-1 {shown}")
@@ -126,7 +126,7 @@ class RetrainJournal(Journal):
             return {}
         results = self.milestones.results
         if self.stopped and self.stopped.total > results[-1]["training_steps"]:
-            results = [*results, self.milestones.evaluate(self.stopped.total)]
+            results = [*results, self.milestones.evaluate(self.stopped.total, self.seconds)]
         cell = self.selection.architecture
         if not isinstance(cell, Cell):
             return {"evaluations": results}

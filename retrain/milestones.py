@@ -25,7 +25,8 @@ class Milestones:
     Attributes:
         epochs: at which an evaluation is due; whole ones as integers.
         results: of those that are done, in the published form: `epochs`, `training_steps`, the three accuracies as
-            fractions of 1, and `predict_time`, the seconds of evaluating the test split.
+            fractions of 1, and `predict_time`, the seconds of evaluating the test split; beside them `training_time`,
+            the run's seconds until then, as the published table has them.
 
     Raises:
         DataError: a split has no images.
@@ -48,13 +49,13 @@ class Milestones:
         done = len(self.results)
         return done < len(self._steps) and self._steps[done] <= steps
 
-    def reach(self, steps: int) -> dict[str, Any]:
-        """Make the evaluation that is due, and keep it; called by all ranks."""
-        result = self.evaluate(steps, self.epochs[len(self.results)])
+    def reach(self, steps: int, seconds: float) -> dict[str, Any]:
+        """Make the evaluation that is due after so many steps and seconds, and keep it; called by all ranks."""
+        result = self.evaluate(steps, seconds, self.epochs[len(self.results)])
         self.results.append(result)
         return result
 
-    def evaluate(self, steps: int, epochs: float | None = None) -> dict[str, Any]:
+    def evaluate(self, steps: int, seconds: float, epochs: float | None = None) -> dict[str, Any]:
         """One evaluation of the network as it is; `epochs` None: as many as the steps are."""
         self._training.synchronize()
         network, world = self._training.best_network, self._training.world
@@ -64,8 +65,8 @@ class Milestones:
                 started = time.monotonic()
                 accuracies[name] = evaluate(network, self._loaders[split], world).top1 / 100
         epochs = _plain(Fraction(steps) / self._steps_per_epoch) if epochs is None else epochs
-        seconds = time.monotonic() - started
-        return {"epochs": epochs, "training_steps": steps, **accuracies, "predict_time": seconds}
+        times = {"predict_time": time.monotonic() - started, "training_time": seconds}
+        return {"epochs": epochs, "training_steps": steps, **accuracies, **times}
 
 
 def _plain(number: Fraction) -> int | float:

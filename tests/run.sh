@@ -11,4 +11,4 @@ if [ "${1:-}" = all ]; then
   shift
   set -- -m "" "$@"
 fi
-exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"
+exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" # long files come early

@@ -81,7 +81,7 @@ def last_state(folder: Path) -> dict[str, Any]:
 def accuracies(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The evaluations without their times."""
     (published,) = result["nasbench101"].values()
-    return [{**one, "predict_time": None} for one in published["evaluation_results"]]
+    return [{**one, "predict_time": None, "training_time": None} for one in published["evaluation_results"]]
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:
@@ -100,9 +100,12 @@ def test_the_result_is_in_the_published_form(whole: tuple[Path, dict[str, Any]])
     evaluations = published["evaluation_results"]
     assert [(one["epochs"], one["training_steps"]) for one in evaluations] == [(0, 0), (1.5, 9), (3, STEPS)]
     assert published["total_time"] > sum(one["predict_time"] for one in evaluations) > 0.0
+    times = [one["training_time"] for one in evaluations]
+    assert times == sorted(times)
+    assert times[-1] < published["total_time"]
     for one in evaluations:
         names = {"train_accuracy": 100, "validation_accuracy": 20, "test_accuracy": 20}
-        assert one.keys() == {"epochs", "training_steps", "predict_time", *names}
+        assert one.keys() == {"epochs", "training_steps", "predict_time", "training_time", *names}
         assert all(one[name] * count == pytest.approx(round(one[name] * count)) for name, count in names.items())
     assert evaluations[-1]["train_accuracy"] > 0.1, "chance"
     assert (result["stopped"], result["search"]) == (None, {"epoch": 3})
@@ -185,6 +188,7 @@ def test_class_folders_do_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert [one["training_steps"] for one in published["evaluation_results"]] == [0, 2, 5]
 
 
+@pytest.mark.slow
 def test_a_matrix_and_ops_two_processes_and_their_time(records: Path, tmp_path: Path) -> None:
     """Real scripts: both processes stop at one step; the search is refused."""
     arch = '"INPUT_ARCH={matrix: [[0,1,1],[0,0,1],[0,0,0]], ops: [input, conv3x3-bn-relu, output]}"'

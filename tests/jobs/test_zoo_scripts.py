@@ -140,6 +140,7 @@ def test_a_trained_network_is_evaluated_from_the_root(zoo: Zoo, trained: tuple[s
     assert re.search(CLOSING, printed)
 
 
+@pytest.mark.slow
 def test_a_search_is_measured(zoo: Zoo) -> None:
     """The default recipe of a search on one device, but for its space; a second run starts anew."""
     little = f"{LITTLE} SUPERNET.SPACE=fashion TRAIN.EVALUATION_BATCH_SIZE=12 PICKER.RECALIBRATION_IMAGES=8"
