@@ -121,7 +121,10 @@ def assert_same_end(folder: Path, other: Path) -> None:
         assert_identical(one[key], two[key], key)
 
 
-@pytest.mark.parametrize(("size", "asked"), [(1, [(signal.SIGINT, 0)]), (2, [(signal.SIGTERM, 1)])])
+@pytest.mark.parametrize(
+    ("size", "asked"),
+    [pytest.param(1, [(signal.SIGINT, 0)], marks=pytest.mark.slow), (2, [(signal.SIGTERM, 1)])],
+)
 def test_a_signal_stops_all_processes_at_one_step_and_loses_nothing(
     recipe: Path, tmp_path: Path, size: int, asked: list[tuple[int, int]]
 ):

@@ -203,7 +203,7 @@ def go_on_alone(runs: Runs, folder: Path, script: str, step: int) -> int:
     return runs.run(script, folder)
 
 
-@pytest.mark.parametrize("step", [EPOCHS * STEPS + 2, END["train"]])
+@pytest.mark.parametrize("step", [pytest.param(EPOCHS * STEPS + 2, marks=pytest.mark.slow), END["train"]])
 def test_any_number_of_processes_may_pick(runs: Runs, tmp_path: Path, step: int) -> None:
     assert go_on_alone(runs, tmp_path / "run", "train", step) == 0
     assert_same(tmp_path / "run", runs.whole("train", 2), OF_TIME | OF_RANKS)

@@ -130,6 +130,7 @@ def test_the_table_has_the_published_form(
     assert re.fullmatch(r"Torch\d+\.\d+\.\d+", row[5])
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_evaluated_from_the_root(zoo: Zoo, trained: tuple[str, str]) -> None:
     options = f"--network=14 --device=cpu --batch_size=5 --pth_path=test/output/0/{trained[0]} {LITTLE}"
     printed = zoo.run(f"bash ./test/train_eval_1p.sh --data_path={zoo.images} {options}")

@@ -53,17 +53,13 @@ def test_a_prioritized_step_is_measured_beside_the_uniform_one(capsys: pytest.Ca
 
 
 def test_retraining_is_measured_beside_timm(capsys: pytest.CaptureFixture[str]) -> None:
-    retrain.main([*SMALL, "--device", "cpu", "--mode", "eager", "--precision", "O0", "O2"])
-    for line, (level, dtype) in zip(
-        capsys.readouterr().out.splitlines(), (("O0", "float32"), ("O2", "bfloat16")), strict=True
-    ):
-        result = json.loads(line)
-        assert (result["precision"], result["dtype"]) == (level, dtype)
-        assert [name.rpartition(", ")[0] for name in result["images_per_second"]] == [
-            "ours",
-            *result["ratios"]["eager"],
-        ]
-        assert all(ratio > 0 for ratio in result["ratios"]["eager"].values())
+    retrain.main([*SMALL, "--device", "cpu", "--mode", "eager", "--precision", "O2"])
+    result = json.loads(capsys.readouterr().out)
+    assert (result["precision"], result["dtype"]) == ("O2", "bfloat16")
+    ratios = result["ratios"]["eager"]
+    assert list(result["images_per_second"]) == [f"{name}, eager" for name in ("ours", *ratios)]
+    assert len(ratios) == 2
+    assert min(ratios.values()) > 0
 
 
 def test_loading_is_measured_beside_timm(capsys: pytest.CaptureFixture[str]) -> None:
