@@ -159,9 +159,10 @@ def test_ctrl_c_while_it_starts_is_quiet(recipe: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("number", "part"),
     [
-        (
+        pytest.param(
             signal.SIGSTOP,
             "process 0 of 2 (counted from 0) waited for another one, which did not answer within RUNTIME.",
+            marks=pytest.mark.slow,
         ),
         (signal.SIGKILL, "another of the 2 processes ended"),
     ],
