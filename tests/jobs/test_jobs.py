@@ -38,6 +38,7 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_default_recipes_search_retrain_and_test_at_224(image_folder: Path, tmp_path: Path) -> None:
     """configs/train.yaml, retrain.yaml and test.yaml, but for the data path and the number of steps and images."""
     few = ["TRAIN.EPOCHS=1", "TRAIN.STEPS_PER_EPOCH=2", "TRAIN.BATCH_SIZE=2", "DATA.WORKERS=1"]
