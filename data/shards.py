@@ -67,7 +67,7 @@ class ImageShards:
 
 def read_classes(folder: Path) -> tuple[str, ...]:
     """The class names of packed folders; raises as `open_shards`."""
-    return tuple(json.loads(_open_index(folder).metadata["classes"]))
+    return _classes(_open_index(folder))
 
 
 def open_shards(folder: Path) -> tuple[tuple[str, ...], dict[str, ImageShards]]:
@@ -78,9 +78,13 @@ def open_shards(folder: Path) -> tuple[tuple[str, ...], dict[str, ImageShards]]:
     """
     table = _open_index(folder)
     try:
-        return read_classes(folder), {split: _open_split(folder, split, table) for split in SPLITS}
+        return _classes(table), {split: _open_split(folder, split, table) for split in SPLITS}
     except (KeyError, ValueError) as error:
         raise _no_index(folder) from error
+
+
+def _classes(table: Table) -> tuple[str, ...]:
+    return tuple(json.loads(table.metadata["classes"]))
 
 
 def _open_index(folder: Path) -> Table:

@@ -110,7 +110,9 @@ class GlobalOrder:
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Share]:
         """This rank's share of an epoch's steps, from `first_step` on."""
         left = epoch * self.count % self.global_batch if self.across_epochs else 0
-        order = torch.cat([self._permutation(epoch - 1)[self.count - left :], self._permutation(epoch)])
+        order = self._permutation(epoch)
+        if left:
+            order = torch.cat([self._permutation(epoch - 1)[-left:], order])
         epochs = torch.full_like(order, epoch)
         epochs[:left] -= 1
         for step in range(first_step, steps_before(epoch + 1, self.steps) - steps_before(epoch, self.steps)):
