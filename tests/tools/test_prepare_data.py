@@ -13,7 +13,10 @@ import pytest
 
 from configs.errors import DataError
 from data.preparation import fashion_mnist
+from runtime.compatibility import import_torchvision
 from tools.prepare_data import main
+
+import_torchvision()  # the tests replace a part of it
 
 Entries = dict[str, bytes]
 IMAGES: Entries = {
