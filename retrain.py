@@ -78,7 +78,7 @@ def main() -> None:
 
 def open_selection(config: Config) -> Selection:
     """What is trained, fitted to the data set."""
-    selection = select(config.model_selection, config.input_arch, config.supernet.space, config.nasbench101)
+    selection = select(config.model_selection, config.input_arch, config.supernet.space, config.surroundings)
     return selection.adapted(**read_shape(config.data, selection.space.resolution))
 
 
