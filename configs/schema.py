@@ -87,7 +87,13 @@ class Data(Section):
         "nine may always, unless it is 0",
     )
     search_fraction: Fraction = Field(
-        0.1, description="share of the training images held out, by SEED, as the search split"
+        0.1, description="share of the training images held out, by SPLIT_SEED, as the search split"
+    )
+    split_seed: Count | None = Field(
+        None, description="what is held out, and the halves of the test images, are drawn by this; null: by SEED"
+    )
+    split_file: str = Field(
+        "", description="JSON of what is held out, or of the test images' halves, as NAS-Bench-201 published; '': none"
     )
     mean: tuple[Probability, ...] | None = Field(None, description="channel means in [0, 1]; null: the data set's own")
     std: tuple[Area, ...] | None = Field(None, description="channel deviations in [0, 1]; null: the data set's own")
@@ -117,6 +123,11 @@ class Train(Section):
         None,
         description="evaluate at the start, after these shares of all steps and at the end, on all three splits, test "
         "with them, as NAS-Bench-101 does (retrain.py); null or []: after each epoch, on the search split",
+    )
+    trial: bool = Field(
+        False,
+        description="measure the step's own training images, and after each epoch all others, test with them, and "
+        "write SAVE_PATH/trial.json, as NAS-Bench-201 does with its cells (retrain.py)",
     )
     batch_size: Positive = Field(128, description="images of a step, or of each of its micro-batches, on each process")
     accumulation: Positive = Field(
@@ -159,6 +170,15 @@ class Train(Section):
             raise ValueError(
                 f"TRAIN.ACROSS_EPOCHS runs through all images, TRAIN.STEPS_PER_EPOCH={self.steps_per_epoch} stops "
                 "before: remove one of the two"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_trial(self) -> Train:
+        if self.trial and self.intermediate_evaluations:
+            raise ValueError(
+                "TRAIN.TRIAL is NAS-Bench-201's way to evaluate, TRAIN.INTERMEDIATE_EVALUATIONS NAS-Bench-101's: "
+                "remove one of the two"
             )
         return self
 

@@ -39,9 +39,9 @@ def test_lists_and_matrix_of_the_official_example() -> None:
     text = "|nor_conv_1x1~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
     assert str2lists(text)[1:] == [(("none", 0), ("none", 1)), (("none", 0), ("none", 1), ("skip_connect", 2))]
     assert str2matrix(text).tolist() == [[0, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
-    with pytest.raises(ValueError, match="'conv' of .* is none of none, skip_connect"):
+    with pytest.raises(ValueError, match=r"'conv' of .* is none of none, skip_connect"):
         str2matrix("|conv~0|")
-    with pytest.raises(ValueError, match="'none' of .* is no edge"):
+    with pytest.raises(ValueError, match=r"'none' of .* is no edge"):
         str2lists("|none|")
     with pytest.raises(CellError, match="node 1 is fed by node 1"):
         str2matrix("|none~1|")

@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused() -> None:
     space = build_space("nasbench201")
     with pytest.raises(SpaceError, match="is no cell of space"):
         space.cost("11")
-    with pytest.raises(ConfigError, match="DROP_PATH=0.1"):
+    with pytest.raises(ConfigError, match=r"DROP_PATH=0\.1"):
         build_network("nasbench201/0").set_regularization(0.0, 0.1)
 
 
