@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
+from configs.errors import SpaceError
 from supernet.cost import Cost
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class SearchSpace(Protocol):
     resolution: int
     channels: int
     classes: int
+    encodings: tuple[str, ...]
+    """The ways in which `build_supernet` shares weights; none in a space without a supernet."""
 
     @property
     def description(self) -> BaseModel:
@@ -65,3 +68,19 @@ class SearchSpace(Protocol):
 
     def extract(self, supernet: Any, architecture: Any) -> PlainNetwork:
         """The plain network of an architecture with the supernet's weights."""
+
+
+def check_encoding(space: SearchSpace, encoding: str) -> None:
+    """Refuse an encoding of weights that a space does not have.
+
+    Raises:
+        SpaceError: the message names those that it has.
+    """
+    if not space.encodings:
+        raise SpaceError(
+            f"{space.name} shares no weights between its cells, so there is no supernet: train one with retrain.py"
+        )
+    if encoding not in space.encodings:
+        raise SpaceError(
+            f"{space.name} shares weights only as SUPERNET.ENCODING={', '.join(space.encodings)}, not {encoding}"
+        )

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from configs.errors import SpaceError
 from supernet.cost import Cost
+from supernet.space import check_encoding
 from supernet.spaces.nasbench201.cell import COUNT, Cell, CellError, all_cells, cell_from_names, parse_cell
 from supernet.spaces.nasbench201.costs import NasBench201Description, cell_cost
 
 if TYPE_CHECKING:
     from supernet.networks.nasbench201 import TinyNetwork
+    from supernet.networks.nasbench201_supernet import CellSupernet
 
 
 class NasBench201Space:
-    """All 15,625 cells, in a network of three stages of five of them."""
+    """All 15,625 cells, in a network of three stages of five of them.
+
+    As a search sees them they have one stage of six layers, the edges, each with the same five operations.
+    """
+
+    encodings = ("separate",)
 
     def __init__(self, description: NasBench201Description | None = None) -> None:
         self.description = description or NasBench201Description()
@@ -85,16 +92,25 @@ class NasBench201Space:
         network.initialize(generator or torch.Generator().manual_seed(0))
         return network
 
-    def build_supernet(self, encoding: str, generator: torch.Generator | None = None) -> NoReturn:
-        """Refused: its cells are trained one by one.
+    def build_supernet(self, encoding: str, generator: torch.Generator | None = None) -> CellSupernet:
+        """The weight-sharing network that holds every cell, freshly initialised.
 
         Raises:
-            SpaceError: always.
+            SpaceError: another encoding than `separate`.
         """
-        raise SpaceError(
-            f"{self.name} shares no weights between its cells, so there is no supernet: train one with retrain.py"
-        )
+        from supernet.networks.nasbench201_supernet import CellSupernet
 
-    def extract(self, supernet: object, cell: Cell) -> NoReturn:
-        """Refused as `build_supernet`."""
-        self.build_supernet("")
+        check_encoding(self, encoding)
+        network = CellSupernet(self.description)
+        network.initialize(generator or torch.Generator().manual_seed(0))
+        return network
+
+    def extract(self, supernet: CellSupernet, cell: Cell) -> TinyNetwork:
+        """The plain network of a cell with the supernet's weights; its logits equal the supernet's."""
+        from supernet.networks.nasbench201 import TinyNetwork
+
+        with torch.device("meta"):
+            network = TinyNetwork(self.description, self.validate(cell).to_nodes())
+        state = {key: value.clone() for key, value in supernet.path_state_dict(cell).items()}
+        network.load_state_dict(state, assign=True)
+        return network.train(supernet.training)
