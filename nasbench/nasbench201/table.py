@@ -46,6 +46,29 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Split:
+    """What was measured on one set of images; what was not is None.
+
+    Attributes:
+        epochs: of each training.
+    """
+
+    accuracy: Column | None
+    loss: Column | None
+    time: Column | None
+    epochs: int
+
+    @cached_property
+    def totals(self) -> NDArray[np.float64]:
+        """(architectures, seeds) seconds of all epochs where all take the same, added one by one as official sums."""
+        assert self.time is not None
+        found = self.time.last.copy()
+        for _ in range(self.epochs - 1):
+            found += self.time.last
+        return found
+
+
+@dataclass(frozen=True)
 class Group:
     """The trials of one dataset under one setting.
 
@@ -83,10 +106,14 @@ class Group:
         seeds, config = tuple(facts["seeds"]), facts["config"]
         return cls(dataset, setting, facts["epochs"], seeds, orders, config, own["rows"], own["order"], costs, columns)
 
-    @property
-    def splits(self) -> list[str]:
-        """What accuracies there are of."""
-        return [name.removesuffix("-accuracy") for name in self.columns if name.endswith("-accuracy")]
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """By name, those that there are accuracies of."""
+        names = [name.removesuffix("-accuracy") for name in self.columns if name.endswith("-accuracy")]
+        get = self.columns.get
+        return {
+            name: Split(get(f"{name}-accuracy"), get(f"{name}-loss"), get(name + TIME), self.epochs) for name in names
+        }
 
     def read_seeds(self, index: int) -> list[int]:
         """The seeds an architecture was trained with."""
@@ -193,9 +220,19 @@ class ResultsTable:
         return {text: index for index, text in enumerate(self.architectures)}
 
     @cached_property
+    def by_setting(self) -> dict[str, dict[str, Group]]:
+        """The groups of every setting by dataset, settings by epochs and datasets in the usual order."""
+        order = [*DATASETS, *(dataset for dataset, _ in self.groups)]
+        names = sorted(self.groups, key=lambda name: (int(name[1]), order.index(name[0])))
+        found: dict[str, dict[str, Group]] = {}
+        for dataset, setting in names:
+            found.setdefault(setting, {})[dataset] = self.groups[dataset, setting]
+        return found
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """By number of epochs."""
-        return tuple(dict.fromkeys(setting for _, setting in sorted(self.groups, key=lambda name: int(name[1]))))
+        return tuple(self.by_setting)
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nasbench.nasbench201.table import Group
+from nasbench.nasbench201.table import Column, Group, Split
 
 LOSS, ACCURACY, SECONDS = "-loss", "-accuracy", "-time"
 
@@ -29,11 +29,14 @@ class Trial:
 
     def read(self, split: str, epoch: int) -> dict[str, Any] | None:
         """Loss, accuracy, and seconds of the epoch and of all until then; None where the split has no such epoch."""
-        accuracy = self._value(split + ACCURACY, epoch)
+        found = self.group.splits.get(split)
+        if found is None:
+            return None
+        accuracy = self._value(found.accuracy, epoch)
         if accuracy != accuracy:  # NaN
             return None
-        seconds, total = self._seconds(split, epoch)
-        loss = self._value(split + LOSS, epoch)
+        loss = self._value(found.loss, epoch)
+        seconds, total = self._seconds(found, epoch)
         return {"iepoch": epoch, "loss": loss, "accuracy": accuracy, "cur_time": seconds, "all_time": total}
 
     def state(self) -> dict[str, Any]:
@@ -62,30 +65,31 @@ class Trial:
             "net_state_dict": None,
         }
 
-    def _value(self, metric: str, epoch: int) -> float:
-        column = self.group.columns.get(metric)
+    def _value(self, column: Column | None, epoch: int) -> float:
         if column is None:
             return np.nan
         if epoch == self.group.epochs - 1:
             return column.last.item(self.index, self.place)
-        if column.history is not None:
-            return column.history.item(self.group.rows.item(self.index, self.place), epoch)
-        return column.last.item(self.index, self.place) if column.steady else np.nan
+        return np.nan if column.history is None else column.history.item(self._row, epoch)
 
-    def _seconds(self, split: str, epoch: int) -> tuple[float | None, float | None]:
-        """Seconds of an epoch and of all until its end, added as the official package adds them."""
-        column = self.group.columns.get(split + SECONDS)
-        if column is None:
+    def _seconds(self, split: Split, epoch: int) -> tuple[float | None, float | None]:
+        """Seconds of an epoch and of all until its end, added one after the other as the official package does."""
+        if split.time is None:
             return None, None
-        if column.history is None:
-            seconds = column.last.item(self.index, self.place)
-            all_seconds = [seconds] * (epoch + 1)
+        if split.time.history is None:
+            seconds = split.time.last.item(self.index, self.place)
+            if epoch == self.group.epochs - 1:
+                total = split.totals.item(self.index, self.place)
+            else:
+                total = np.add.accumulate(np.full(epoch + 1, seconds)).item(-1)
         else:
-            row = self.group.rows.item(self.index, self.place)
-            all_seconds = column.history[row, : epoch + 1].tolist()
-            seconds = all_seconds[epoch]
-        total = sum(all_seconds)
+            history = split.time.history[self._row, : epoch + 1]
+            seconds, total = history.item(-1), np.add.accumulate(history).item(-1)
         return (seconds, total) if total == total else (None, None)
+
+    @property
+    def _row(self) -> int:
+        return self.group.rows.item(self.index, self.place)
 
     def _series(self, metric: str) -> dict[int, float]:
         """A metric by epoch, of the epochs that it is known of."""
@@ -93,7 +97,7 @@ class Trial:
         if column is None:
             return {}
         if column.history is not None:
-            values = column.history[self.group.rows.item(self.index, self.place)].tolist()
+            values = column.history[self._row].tolist()
         else:
             last, count = column.last.item(self.index, self.place), self.group.epochs
             values = [last] * count if column.steady else [np.nan] * (count - 1) + [last]
