@@ -32,13 +32,13 @@ class NormAbreast(nn.BatchNorm2d):
     """Batch norms of `count` networks, with weights of one, over their images in one batch: (count * B, C, H, W)."""
 
     def __init__(self, norm: nn.BatchNorm2d, count: int) -> None:
-        like = {"device": norm.weight.device, "dtype": norm.weight.dtype}
-        super().__init__(count * norm.num_features, norm.eps, affine=False, **like)
-        self.weight, self.bias, self.count = norm.weight, norm.bias, count
-        self.num_batches_tracked = torch.zeros((), dtype=torch.long)  # on the host, which reads it
+        features, weight = count * norm.num_features, norm.weight
+        super().__init__(features, norm.eps, affine=False, device=weight.device, dtype=weight.dtype)
+        self.weight, self.bias, self.count = weight, norm.bias, count
+        self.num_batches_tracked: Tensor = torch.zeros((), dtype=torch.long)  # on the host, which reads it
 
     def forward(self, images: Tensor) -> Tensor:
-        self.num_batches_tracked += self.training
+        self.num_batches_tracked += int(self.training)
         share = self.momentum if self.momentum is not None else 1.0 / max(1, int(self.num_batches_tracked))
         statistics = (one.view(self.count, -1) for one in (self.running_mean, self.running_var) if one is not None)
         made = [

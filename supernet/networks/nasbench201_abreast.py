@@ -126,9 +126,9 @@ def _calls(node: Sequence[Sequence[Term]]) -> list[tuple[int, int, list[int]]]:
 def _add(terms: Sequence[Sequence[Tensor]], like: Tensor) -> list[Tensor]:
     """The sum of each list of tensors, in its order; zeros where it is empty."""
     sums = [one[0] if one else torch.zeros_like(like) for one in terms]
-    for place in range(1, max(map(len, terms))):
-        longer = [number for number, one in enumerate(terms) if len(one) > place]
-        added = torch._foreach_add([sums[number] for number in longer], [terms[number][place] for number in longer])
+    for depth in range(1, max(map(len, terms))):
+        longer = [number for number, one in enumerate(terms) if len(one) > depth]
+        added = torch._foreach_add([sums[number] for number in longer], [terms[number][depth] for number in longer])
         for number, total in zip(longer, added):
             sums[number] = total
     return sums

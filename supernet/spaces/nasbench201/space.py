@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from configs.errors import SpaceError
 from supernet.cost import Cost
+from supernet.genomes import NasBench201Genome
 from supernet.space import check_encoding
-from supernet.spaces.nasbench201.cell import COUNT, Cell, CellError, all_cells, cell_from_names, parse_cell
+from supernet.spaces.nasbench201.cell import (
+    COUNT,
+    EDGES,
+    OPERATIONS,
+    Cell,
+    CellError,
+    all_cells,
+    cell_from_names,
+    parse_cell,
+)
 from supernet.spaces.nasbench201.costs import NasBench201Description, cell_cost
+from supernet.window_bounded import BoundedWindow
 
 if TYPE_CHECKING:
     from supernet.networks.nasbench201 import TinyNetwork
@@ -83,6 +95,38 @@ class NasBench201Space:
         """FLOPs for one image, as published (the classifier's biases count too), and parameters; both exact."""
         space = self.at_resolution(resolution) if resolution else self
         return cell_cost(space.description, self.validate(cell))
+
+    # --- what a search sees: one stage, whose layers are the edges ------------------------------------------------
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The number of layers of each stage."""
+        return (len(EDGES),)
+
+    def operations(self, stage: int) -> tuple[str, ...]:
+        """The candidates of a stage; cells hold indices into this tuple."""
+        return OPERATIONS
+
+    def choices(self, stage: int, layer: int) -> dict[int, str]:
+        """Operations offered at a layer: all."""
+        return dict(enumerate(OPERATIONS))
+
+    def window(self, minimum: int, maximum: int, resolution: int | None = None) -> BoundedWindow[Cell]:
+        """The cells with minimum <= MACs <= maximum, those that begin alike together; WindowError if there is none."""
+        space = self.at_resolution(resolution) if resolution else self
+        return BoundedWindow(space, sorted(all_cells()), NasBench201Genome(), minimum, maximum)
+
+    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> BoundedWindow[Cell]:
+        """The window of a search.
+
+        Raises:
+            SpaceError: the image size is a choice, which cells do not name.
+        """
+        if resolutions is not None:
+            raise SpaceError(f"cells of {self.name} have one image size: leave SUPERNET.RESOLUTIONS out")
+        return self.window(minimum, maximum)
+
+    # --- networks ------------------------------------------------------------------------------------------------
 
     def build_network(self, cell: Cell, generator: torch.Generator | None = None) -> TinyNetwork:
         """The network of a cell, freshly initialised (from seed 0 without a generator)."""
