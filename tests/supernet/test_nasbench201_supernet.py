@@ -130,7 +130,7 @@ def test_the_window_is_what_counting_finds() -> None:
     shares = window.marginals()
     assert shares.operations[0][5][3] == Fraction(sum(cell.operations[5] == 3 for cell in members), len(members))
     assert SPACE.window(0, 10**9).count == SPACE.count == COUNT
-    with pytest.raises(SpaceError, match="leave SUPERNET.RESOLUTIONS out"):
+    with pytest.raises(SpaceError, match=r"leave SUPERNET\.RESOLUTIONS out"):
         SPACE.window_of(minimum, maximum, [32])
 
 
