@@ -53,7 +53,5 @@ def place(module: nn.Module, count: int) -> nn.Module:
     if isinstance(module, nn.BatchNorm2d):
         return NormAbreast(module, count)
     placed = copy.copy(module)
-    placed._modules = {
-        name: None if child is None else place(child, count) for name, child in module._modules.items()
-    }
+    placed._modules = {name: None if child is None else place(child, count) for name, child in module._modules.items()}
     return placed

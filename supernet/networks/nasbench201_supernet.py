@@ -18,9 +18,7 @@ class SharedCell(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.edges = nn.ModuleList(
-            nn.ModuleList(build_operation(name, channels) for name in OPERATIONS) for _ in EDGES
-        )
+        self.edges = nn.ModuleList(nn.ModuleList(build_operation(name, channels) for name in OPERATIONS) for _ in EDGES)
 
     def forward(self, images: Tensor, cell: Cell) -> Tensor:
         return sum_nodes(images, map(range, range(1, NODES)), self.path(cell))
