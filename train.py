@@ -33,7 +33,7 @@ from search.training import SupernetTraining
 from supernet.catalog import build_shared_space
 from supernet.cost import format_millions, macs_from_millions
 from supernet.networks.supernets import Supernet
-from supernet.space import SharedSpace
+from supernet.space import SharedSpace, check_encoding
 from supernet.window_costed import SearchWindow
 
 
@@ -93,7 +93,8 @@ def open_space(config: Config, runtime: Runtime) -> tuple[SharedSpace, SearchWin
     sizes = ", ".join(map(str, window.resolutions))
     population = space.count * len(window.resolutions)
     runtime.log(f"{window.count:,} of {population:,} architectures of {space.name} at {sizes} pixels lie in {bounds}")
-    check_strategy(config.search, space, config.supernet.encoding)
+    check_strategy(config.search, space)
+    check_encoding(space, config.supernet.encoding)
     check_picker(config.picker, window, config.search.strategy)
     return space, window, prior
 

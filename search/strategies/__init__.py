@@ -14,7 +14,7 @@ from supernet.latency import read_latency_table
 from supernet.nested import nested_layers
 from supernet.networks.path_supernet import PathSupernet
 from supernet.networks.supernets import Supernet
-from supernet.space import SharedSpace, check_encoding
+from supernet.space import SharedSpace
 from supernet.spaces.mbconv import MBConvSpace
 from supernet.window import FlopsWindow
 from supernet.window_costed import SearchWindow
@@ -22,18 +22,16 @@ from supernet.window_costed import SearchWindow
 __all__ = ["Strategy", "build_strategy", "check_strategy"]
 
 
-def check_strategy(config: Search, space: SharedSpace, encoding: str) -> None:
-    """Refuse before images are opened what `build_supernet` and `build_strategy` are bound to refuse after.
+def check_strategy(config: Search, space: SharedSpace) -> None:
+    """Refuse before images are opened what `build_strategy` is bound to refuse after.
 
     Raises:
         ConfigError: the latency table is missing, broken, or not one of this space.
-        SpaceError: the strategy or the encoding cannot work on this space.
+        SpaceError: the strategy cannot work on this space.
     """
-    if config.strategy != "threshold":
-        check_encoding(space, encoding)
-    elif not isinstance(space, MBConvSpace):
-        raise SpaceError(f"SEARCH.STRATEGY threshold decides about layers, and {space.name} has cells: use another one")
-    else:
+    if config.strategy == "threshold":
+        if not isinstance(space, MBConvSpace):
+            raise SpaceError(f"SEARCH.STRATEGY threshold decides about layers, and {space.name} has cells: use another")
         nested_layers(space)
         if config.threshold.latency_table:
             read_latency_table(config.threshold.latency_table, space)
