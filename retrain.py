@@ -3,7 +3,7 @@
     python -m torch.distributed.launch --nproc_per_node=8 retrain.py --cfg configs/retrain.yaml
 
 Weights see the train split; the best epoch is chosen on the search split; test.py reads the test split, once. Only
-TRAIN.INTERMEDIATE_EVALUATIONS, the protocol of NAS-Bench-101, reads all three, and chooses nothing.
+TRAIN.INTERMEDIATE_EVALUATIONS and TRAIN.TRIAL, NAS-Bench-101's and -201's protocols, read it too, and choose nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from configs.schema import Config
 from configs.zoo_arguments import format_arguments, translate
 from data.loading import Images, open_images, read_shape
 from retrain.journal import RetrainJournal
-from retrain.milestones import Milestones
+from retrain.protocol import open_protocol
 from retrain.training import NetworkTraining
 from runtime.compilation import compile_in_place
 from runtime.context import Runtime, start
@@ -60,10 +60,8 @@ def main() -> None:
             runtime.world,
             config.seed,
         )
-        milestones = None
-        if config.train.intermediate_evaluations:
-            milestones = Milestones(config.train, loader.steps, images, training)
-        journal = RetrainJournal(config, runtime, selection, training, loader.steps, milestones)
+        protocol = open_protocol(config, selection, loader.steps, images, training)
+        journal = RetrainJournal(config, runtime, selection, training, loader.steps, protocol)
         resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):
@@ -72,13 +70,13 @@ def main() -> None:
             if journal.stopped:
                 break
             training.synchronize()
-            journal.after_epoch(epoch, evaluate_held_out(config, runtime, images, training))
+            journal.after_epoch(epoch, None if protocol else evaluate_held_out(config, runtime, images, training))
         journal.write_result()
 
 
 def open_selection(config: Config) -> Selection:
     """What is trained, fitted to the data set."""
-    selection = select(config.model_selection, config.input_arch, config.supernet.space, config.nasbench101)
+    selection = select(config.model_selection, config.input_arch, config.supernet.space, config.surroundings)
     return selection.adapted(**read_shape(config.data, selection.space.resolution))
 
 
@@ -98,8 +96,8 @@ def build_network(config: Config, runtime: Runtime, selection: Selection) -> nn.
 
 
 def evaluate_held_out(config: Config, runtime: Runtime, images: Images, training: NetworkTraining) -> Evaluation | None:
-    """Accuracy on the search split; None where no image is held out, or milestones are evaluated instead."""
-    if not images.sizes["search"] or config.train.intermediate_evaluations:
+    """Accuracy on the search split; None where no image is held out."""
+    if not images.sizes["search"]:
         return None
     with runtime.precision.autocast():
         batches = images.evaluation("search", config.train.evaluation_batch_size)

@@ -102,10 +102,10 @@ def _refuse_for_search(config: Config) -> None:
             f"TRAIN.ACCUMULATION={config.train.accumulation} is for retrain.py: a search takes one step for each batch "
             "of each path; set it to 1, and raise TRAIN.BATCH_SIZE or the number of processes"
         )
-    if config.train.seconds or config.train.intermediate_evaluations:
+    if config.train.seconds or config.train.intermediate_evaluations or config.train.trial:
         raise ConfigError(
-            "TRAIN.SECONDS and TRAIN.INTERMEDIATE_EVALUATIONS are for retrain.py: a search picks after its last epoch, "
-            "and never reads the test split; set them to 0 and null"
+            "TRAIN.SECONDS, TRAIN.INTERMEDIATE_EVALUATIONS and TRAIN.TRIAL are for retrain.py: a search picks after "
+            "its last epoch, and never reads the test split; set them to 0, null and false"
         )
     if config.runtime.compile:
         raise ConfigError(

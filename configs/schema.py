@@ -87,7 +87,13 @@ class Data(Section):
         "nine may always, unless it is 0",
     )
     search_fraction: Fraction = Field(
-        0.1, description="share of the training images held out, by SEED, as the search split"
+        0.1, description="share of the training images held out, by SPLIT_SEED, as the search split"
+    )
+    split_seed: Count | None = Field(
+        None, description="what is held out, and the halves of the test images, are drawn by this; null: by SEED"
+    )
+    split_file: str = Field(
+        "", description="JSON of what is held out, or of the test images' halves, as NAS-Bench-201 published; '': none"
     )
     mean: tuple[Probability, ...] | None = Field(None, description="channel means in [0, 1]; null: the data set's own")
     std: tuple[Area, ...] | None = Field(None, description="channel deviations in [0, 1]; null: the data set's own")
@@ -117,6 +123,11 @@ class Train(Section):
         None,
         description="evaluate at the start, after these shares of all steps and at the end, on all three splits, test "
         "with them, as NAS-Bench-101 does (retrain.py); null or []: after each epoch, on the search split",
+    )
+    trial: bool = Field(
+        False,
+        description="measure the step's own training images, and after each epoch all others, test with them, and "
+        "write SAVE_PATH/trial.json, as NAS-Bench-201 does with its cells (retrain.py)",
     )
     batch_size: Positive = Field(128, description="images of a step, or of each of its micro-batches, on each process")
     accumulation: Positive = Field(
@@ -162,6 +173,15 @@ class Train(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_trial(self) -> Train:
+        if self.trial and self.intermediate_evaluations:
+            raise ValueError(
+                "TRAIN.TRIAL is NAS-Bench-201's way to evaluate, TRAIN.INTERMEDIATE_EVALUATIONS NAS-Bench-101's: "
+                "remove one of the two"
+            )
+        return self
+
     @field_validator("intermediate_evaluations")
     @classmethod
     def _ascending(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -201,6 +221,13 @@ class NasBench101(Section):
         3, description="stacks of cells; each but the first halves the images and doubles the channels"
     )
     num_modules_per_stack: Annotated[int, Field(ge=1, le=64)] = Field(3, description="cells of a stack")
+
+
+class NasBench201(Section):
+    """The network around a cell of NAS-Bench-201 (MODEL_SELECTION nasbench201/…)."""
+
+    stem_channels: Annotated[int, Field(ge=1, le=16384)] = Field(16, description="output channels of the stem")
+    num_cells: Annotated[int, Field(ge=1, le=64)] = Field(5, description="cells of each of the three stages")
 
 
 class Board(Section):
@@ -367,23 +394,30 @@ class Config(Section):
     model_selection: int | str = Field(
         -1,
         description="the network of retrain.py and test.py: 14, 43, 112, 114, 287, 481, 604 (Cream), spnasnet_100, "
-        "nasbench_macro/<digits>, nasbench101/<hash>, or -1: INPUT_ARCH",
+        "nasbench_macro/<digits>, nasbench101/<hash>, nasbench201/<architecture string or index>, or -1: INPUT_ARCH",
     )
     input_arch: (
         list[list[int]] | tuple[list[list[int]], list[str]] | dict[str, list[list[int]] | list[str]] | str | int | None
     ) = Field(
         None,
         description="architecture where MODEL_SELECTION is -1: a nested list of SUPERNET.SPACE, its text form, "
-        "or a pick.json (its best; pick.json#2 its third); of nasbench101 also {matrix: …, ops: …} or [matrix, ops]",
+        "or a pick.json (its best; pick.json#2 its third); of nasbench101 also {matrix: …, ops: …} or [matrix, ops], "
+        "of nasbench201 an index",
     )
     data: Data = Field(default_factory=Data, description="the data set")
     supernet: Supernet = Field(default_factory=Supernet, description="space and encoding")
     nasbench101: NasBench101 = Field(default_factory=NasBench101, description="around a cell of NAS-Bench-101")
+    nasbench201: NasBench201 = Field(default_factory=NasBench201, description="around a cell of NAS-Bench-201")
     train: Train = Field(default_factory=Train, description="training of weights")
     search: Search = Field(default_factory=Search, description="supernet strategy")
     picker: Picker = Field(default_factory=Picker, description="choice of the winners")
     test: Test = Field(default_factory=Test, description="choice of the weights to test")
     runtime: Runtime = Field(default_factory=Runtime, description="device, precision, checkpoints")
+
+    @property
+    def surroundings(self) -> dict[str, Section]:
+        """The sections of the networks around cells, by the names of their spaces."""
+        return {"nasbench101": self.nasbench101, "nasbench201": self.nasbench201}
 
     @model_validator(mode="after")
     def _check_slice(self) -> Config:

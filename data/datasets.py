@@ -35,7 +35,8 @@ _NAMED_SHAPES = {"cifar10": (10, 3), "cifar100": (100, 3), "fashion_mnist": (10,
 class Dataset:
     """A data set: its classes, the training and test examples, and its own channel means and deviations in [0, 1].
 
-    `held_out` (N,): which training examples are the search split of a data set that says so itself.
+    `held_out` (N,): which training examples are the search split of a data set that says so itself; `test_halves`: the
+    same of two halves of the test examples.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +44,7 @@ class Dataset:
     test: Examples
     statistics: Statistics
     held_out: np.ndarray | None = None
+    test_halves: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def channels(self) -> int:

@@ -14,9 +14,11 @@ from configs.schema import Config, Data
 from data.augmentation import BatchAugmentation, Normalization, RandomErasing
 from data.batches import Batch, Destination, EvaluationLoader, TrainingLoader
 from data.datasets import Dataset, count_classes, open_dataset
+from data.examples import Examples
 from data.geometry import Geometry
 from data.resident import ResidentImages, ResidentTraining, iterate_resident, load_resident
-from data.splits import GlobalOrder, split_search, take_subset
+from data.split_files import apply_split_file
+from data.splits import HALVES, GlobalOrder, halve_test, split_search, take_subset
 from data.workers import TransformedImages, WorkerBatches, WorkerTraining
 from runtime.console import logger
 from runtime.context import Runtime
@@ -81,14 +83,17 @@ def load_images(
         ConfigError: keys of the section contradict each other or the data set.
     """
     dataset = open_dataset(config)
+    if config.split_file:
+        dataset = apply_split_file(dataset, config.split_file)
     _check_keys(config, dataset.channels)
     return Images(config, dataset, seed, config.image_size or resolution, world, Destination(device, channels_last))
 
 
 class Images:
-    """A data set's three splits, never mixed: train, search (held out of the training images by SEED) and test.
+    """A data set's three splits, never mixed: train, search (held out of the training images by the seed) and test.
 
-    Images are decoded when a loader first needs their split, so that a search never touches the test images.
+    "xvalid" and "xtest" are halves of the test split, under the names of NAS-Bench-201. Images are decoded when a
+    loader first needs their split, so that a search never touches the test images.
     """
 
     def __init__(
@@ -104,7 +109,8 @@ class Images:
         self._destination = destination
         self._geometry = _geometry(config, dataset, image_size)
         self._normalize = Normalization(self._geometry.mean, self._geometry.std, image_size, destination.device)
-        train, search = split_search(dataset.train.labels, config.search_fraction, seed, dataset.held_out)
+        self._split_seed = seed if config.split_seed is None else config.split_seed
+        train, search = split_search(dataset.train.labels, config.search_fraction, self._split_seed, dataset.held_out)
         _check_split(dataset, train, search, config.search_fraction)
         self._splits = {"train": train, "search": search, "test": np.arange(len(dataset.test.labels))}
         self._residents: dict[str, ResidentImages] = {}
@@ -164,7 +170,7 @@ class Images:
         """Batches of a split under the evaluation transform.
 
         Args:
-            split: "train", "search" or "test".
+            split: "train", "search", "test", "xvalid" or "xtest".
             batch_size: images of a batch on this rank.
             limit: so many images only, always the same, with the classes in proportion; None: all.
             shard: this rank's share, so that all ranks together see each image once; False: the same on every rank.
@@ -179,18 +185,24 @@ class Images:
         return EvaluationLoader(len(own), iterate(split, indices, own, batch_size), keep)
 
     def _subset(self, split: str, limit: int | None) -> np.ndarray:
+        if split in HALVES and split not in self._splits:
+            halves = halve_test(self._dataset.test.labels, self._split_seed, self._dataset.test_halves)
+            self._splits |= zip(HALVES, halves)
         indices = self._splits[split]
         if not len(indices):
             raise DataError(f"no images are held out as {split} split; raise DATA.SEARCH_FRACTION")
         if limit is None or limit >= len(indices):
             return indices
-        labels = (self._dataset.test if split == "test" else self._dataset.train).labels
+        labels = self._examples(split).labels
         return indices[take_subset(labels[indices], limit, self._seed, split)]
+
+    def _examples(self, split: str) -> Examples:
+        return self._dataset.test if split in ("test", *HALVES) else self._dataset.train
 
     def _iterate_resident(
         self, split: str, indices: np.ndarray, own: np.ndarray, batch_size: int
     ) -> Callable[[], Iterator[Batch]]:
-        resident = self._resident("test" if split == "test" else "train")
+        resident = self._resident("test" if self._examples(split) is self._dataset.test else "train")
         chosen = resident.locate(indices, self._seed)[own]
         return partial(iterate_resident, resident, chosen, batch_size, self._normalize, self._destination)
 
@@ -199,9 +211,8 @@ class Images:
     ) -> Callable[[], Iterator[Batch]]:
         from data.transforms import evaluation_transform  # slow to import
 
-        examples = self._dataset.test if split == "test" else self._dataset.train
         transform, limit = evaluation_transform(self._geometry), self._config.unreadable_limit
-        images = TransformedImages(examples, indices, transform, self._seed, limit)
+        images = TransformedImages(self._examples(split), indices, transform, self._seed, limit)
         keys = [[(0, int(p)) for p in own[start : start + batch_size]] for start in range(0, len(own), batch_size)]
         workers = min(self._config.workers, len(keys))
 
@@ -212,9 +223,8 @@ class Images:
 
     def _resident(self, source: str) -> ResidentImages:
         if source not in self._residents:
-            examples = self._dataset.test if source == "test" else self._dataset.train
             self._residents[source] = load_resident(
-                examples,
+                self._examples(source),
                 self._geometry,
                 self._destination.device,
                 self._config.unreadable_limit,

@@ -14,6 +14,8 @@ from configs.errors import DataError
 from runtime.position import StepsPerEpoch, steps_before
 from runtime.seeds import make_generator
 
+HALVES = ("xvalid", "xtest")  # of the test split
+
 
 def stratified_order(labels: np.ndarray, generator: torch.Generator) -> np.ndarray:
     """A random order of the images in which every prefix holds the classes in proportion.
@@ -49,6 +51,16 @@ def split_search(
     order = stratified_order(labels, make_generator(seed, "search split"))
     count = round(fraction * len(labels))
     return np.sort(order[count:]), np.sort(order[:count])
+
+
+def halve_test(
+    labels: np.ndarray, seed: int, halves: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves of the test images, stratified by class: sorted indices; `halves`, where the data set says them."""
+    if halves is not None:
+        return halves
+    order = stratified_order(labels, make_generator(seed, "test halves"))
+    return np.sort(order[: len(labels) // 2]), np.sort(order[len(labels) // 2 :])
 
 
 def take_subset(labels: np.ndarray, limit: int, seed: int, split: str) -> np.ndarray:

@@ -7,13 +7,15 @@ from typing import Any
 from torch import Tensor
 
 from configs.schema import Config
-from retrain.milestones import SPLITS, Milestones
+from retrain.milestones import Milestones
 from retrain.training import NetworkTraining
+from retrain.trial import FILE, Trial, write_trial
 from runtime.context import Runtime
 from runtime.files import write_json_atomic
 from runtime.journal import Journal
 from runtime.position import Position, StepsPerEpoch
 from supernet.catalog import Selection
+from supernet.cost import Cost
 from supernet.evaluation import Evaluation
 from supernet.spaces.nasbench101.cell import Cell
 from supernet.weights import describe_selection
@@ -29,15 +31,15 @@ class RetrainJournal(Journal):
         selection: Selection,
         training: NetworkTraining,
         steps_per_epoch: StepsPerEpoch,
-        milestones: Milestones | None = None,
+        protocol: Milestones | Trial | None = None,
     ) -> None:
         identity = {
             "job": "retrain",
             "selection": describe_selection(selection),
-            "evaluated epochs": milestones and milestones.epochs,
+            "evaluated epochs": protocol and protocol.epochs,
         }
         super().__init__(config, runtime, steps_per_epoch, identity)
-        self.selection, self.training, self.milestones = selection, training, milestones
+        self.selection, self.training, self.protocol = selection, training, protocol
         self.best: dict[str, Any] = {}
 
     def resume(self) -> Position:
@@ -49,8 +51,8 @@ class RetrainJournal(Journal):
             return beginning
         self.training.load_state_dict(state)
         self.best = state["best"]
-        if self.milestones:
-            self.milestones.results = state["evaluations"]
+        if self.protocol:
+            self.protocol.load_state_dict(state["evaluations"])
         return Position(state["epoch"], state["step"], self.steps_per_epoch)
 
     def after_step(self, position: Position, loss: Tensor) -> None:
@@ -80,16 +82,15 @@ class RetrainJournal(Journal):
 
     def _reach_milestones(self, position: Position) -> None:
         """Make the evaluations that are due before the step at this position."""
-        while self.milestones and self.milestones.is_due(position.total):
+        while self.protocol and self.protocol.is_due(position.total):
             with self.paused():
-                result = self.milestones.reach(position.total, self.seconds)
+                result = self.protocol.reach(position.total, self.seconds)
             self.runtime.tracker.log(position.total, {f"milestone/{name}": value for name, value in result.items()})
-            shown = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in SPLITS.items())
-            self.runtime.log(f"after {result['epochs']:g} epochs, {position.total} steps: top-1 {shown}")
+            self.runtime.log(self.protocol.describe(result))
 
     def _save(self, position: Position, best: bool = False) -> None:
-        results = self.milestones.results if self.milestones else []
-        self.save({**self.training.state_dict(), "best": self.best, "evaluations": results}, position, best=best)
+        evaluations = self.protocol.state_dict() if self.protocol else []
+        self.save({**self.training.state_dict(), "best": self.best, "evaluations": evaluations}, position, best=best)
 
     def write_result(self) -> None:
         """SAVE_PATH/result.json: the network, its cost, its best accuracy (search split), and how it was trained."""
@@ -105,7 +106,7 @@ class RetrainJournal(Journal):
             "search": self.best,
             "seed": self.identity["seed"],
             "stopped": self._describe_stop(),
-            **self._describe_milestones(cost.params),
+            **self._describe_evaluations(cost),
             **self.finish_run(),
         }
         if self.runtime.world.is_main:
@@ -120,13 +121,19 @@ class RetrainJournal(Journal):
         self.runtime.log(f"TRAIN.SECONDS={limit:g} are over: stopped after {done} of {self.total_steps} steps")
         return {"limit_seconds": limit, "steps": done, "of_steps": self.total_steps}
 
-    def _describe_milestones(self, params: int) -> dict[str, Any]:
+    def _describe_evaluations(self, cost: Cost) -> dict[str, Any]:
+        """What the protocol says; of a trial, which has a file of its own, the last evaluation."""
+        if isinstance(self.protocol, Trial):
+            if self.runtime.world.is_main:
+                write_trial(self.runtime.folder / FILE, self.protocol.to_json(self.identity["seed"], cost))
+            return {"trial": self.protocol.results[-1] if self.protocol.results else None}
+        return self._describe_milestones(self.protocol, cost.params) if self.protocol else {}
+
+    def _describe_milestones(self, milestones: Milestones, params: int) -> dict[str, Any]:
         """The evaluations, with a last one where the training was stopped; of a cell, in the published form too."""
-        if not self.milestones:
-            return {}
-        results = self.milestones.results
+        results = milestones.results
         if self.stopped and self.stopped.total > results[-1]["training_steps"]:
-            results = [*results, self.milestones.evaluate(self.stopped.total, self.seconds)]
+            results = [*results, milestones.evaluate(self.stopped.total, self.seconds)]
         cell = self.selection.architecture
         if not isinstance(cell, Cell):
             return {"evaluations": results}

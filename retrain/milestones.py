@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -44,6 +45,14 @@ class Milestones:
         self.epochs = [_plain(share * config.epochs) for share in shares]
         self.results: list[dict[str, Any]] = []
 
+    def state_dict(self) -> list[dict[str, Any]]:
+        """What a checkpoint keeps; called by all ranks."""
+        return self.results
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Inverse of `state_dict`."""
+        self.results = state
+
     def is_due(self, steps: int) -> bool:
         """Whether the next evaluation is to be made after so many steps."""
         done = len(self.results)
@@ -54,6 +63,12 @@ class Milestones:
         result = self.evaluate(steps, seconds, self.epochs[len(self.results)])
         self.results.append(result)
         return result
+
+    @staticmethod
+    def describe(result: Mapping[str, Any]) -> str:
+        """One line about an evaluation."""
+        shown = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in SPLITS.items())
+        return f"after {result['epochs']:g} epochs, {result['training_steps']} steps: top-1 {shown}"
 
     def evaluate(self, steps: int, seconds: float, epochs: float | None = None) -> dict[str, Any]:
         """One evaluation of the network as it is; `epochs` None: as many as the steps are."""

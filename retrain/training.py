@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ class NetworkTraining:
         }
         if self.averaged:
             self._kept["state_dict_ema"] = (self.averaged.module, RunningStatistics(self.averaged.module))
+        self.observe: Callable[[Tensor, Tensor], None] | None = None
+        """Told the logits (B, classes) and the labels of each micro-batch."""
         self.mixup = _mix(augment, config, classes) if augment.mixup or augment.cutmix else None
 
     @property
@@ -84,7 +87,10 @@ class NetworkTraining:
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         smoothing = 0.0 if self.mixup else self.config.label_smoothing  # mixed labels are smooth already
-        return functional.cross_entropy(self.network(images).float(), labels, label_smoothing=smoothing)
+        logits = self.network(images).float()
+        if self.observe:
+            self.observe(logits, labels)
+        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
     def synchronize(self) -> None:
         """Average batch-norm statistics over the ranks; called by all of them before evaluating."""

@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from configs.errors import ConfigError, SpaceError
-from configs.schema import NasBench101
+from configs.schema import Config, Section
 from runtime.console import logger
 from supernet.architecture import Architecture
 from supernet.pick import Pick
 from supernet.space import SearchSpace
 from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
-from supernet.spaces.nasbench101.costs import NasBench101Description
 from supernet.spaces.nasbench101.space import NasBench101Space
+from supernet.spaces.nasbench201.space import NasBench201Space
 from supernet.spaces.reading import read_space
 
 if TYPE_CHECKING:
     from supernet.space import PlainNetwork
 
-NASBENCH101 = "nasbench101"
-PUBLISHED_SURROUNDINGS = NasBench101()
+# Each is made from its own kind of description, without one the published.
+CELL_SPACES: dict[str, type[Any]] = {"nasbench101": NasBench101Space, "nasbench201": NasBench201Space}
+PUBLISHED_SURROUNDINGS = Config().surroundings
 InputArch: TypeAlias = Sequence[Any] | Mapping[str, Any] | str | int
-"""A nested list of operation indices, a cell's `[matrix, ops]` or mapping, a text form, or the name of a pick.json."""
+"""A nested list of operation indices, a cell's `[matrix, ops]` or mapping, a text form or index, or a pick.json."""
 SPACES_FOLDER = Path(__file__).parent.parent / "configs" / "spaces"
 
 
@@ -83,7 +84,7 @@ def build_space(name_or_path: str) -> SearchSpace:
         ConfigError: no such name or file; the message lists the names.
         SpaceError: the file describes no space; the message names the line.
     """
-    return NasBench101Space() if name_or_path == NASBENCH101 else build_shared_space(name_or_path)
+    return CELL_SPACES[name_or_path]() if name_or_path in CELL_SPACES else build_shared_space(name_or_path)
 
 
 def build_shared_space(name_or_path: str) -> MBConvSpace:
@@ -93,8 +94,8 @@ def build_shared_space(name_or_path: str) -> MBConvSpace:
         SpaceError: the space has neither.
         ConfigError, SpaceError: as `build_space`.
     """
-    if name_or_path == NASBENCH101:
-        NasBench101Space().build_supernet("")
+    if name_or_path in CELL_SPACES:
+        CELL_SPACES[name_or_path]().build_supernet("")
     known = SPACES_FOLDER / f"{name_or_path}.yaml"
     path = known if name_or_path in space_names() else Path(name_or_path)
     if not os.path.isfile(path):
@@ -111,8 +112,9 @@ def restore_space(description: Mapping[str, Any]) -> SearchSpace:
     Raises:
         ValueError: it describes none.
     """
-    if description.get("kind") == NASBENCH101:
-        return NasBench101Space(NasBench101Description.model_validate(description))
+    if (kind := description.get("kind")) in CELL_SPACES:
+        published = CELL_SPACES[kind]().description
+        return CELL_SPACES[kind](type(published).model_validate(description))
     return MBConvSpace(SpaceDescription.model_validate(description))
 
 
@@ -120,7 +122,7 @@ def select(
     selection: int | str,
     input_arch: InputArch | None = None,
     space: str = "cream",
-    surroundings: NasBench101 = PUBLISHED_SURROUNDINGS,
+    surroundings: Mapping[str, Section] = PUBLISHED_SURROUNDINGS,
 ) -> Selection:
     """What MODEL_SELECTION, INPUT_ARCH and SUPERNET.SPACE select; says so where INPUT_ARCH is a published list.
 
@@ -128,11 +130,11 @@ def select(
         selection: MODEL_SELECTION.
         input_arch: INPUT_ARCH.
         space: SUPERNET.SPACE.
-        surroundings: the section NASBENCH101, of the network around a cell.
+        surroundings: by the name of a space of cells its section, of the network around a cell.
 
     Raises:
         ConfigError: an unknown selection (the known ones are listed), INPUT_ARCH missing or not wanted, or other than
-            the published surroundings for what is no cell.
+            the published surroundings for what is no such cell.
         SpaceError: INPUT_ARCH is no architecture of the space.
     """
     return _surround(_select(selection, input_arch, space), surroundings)
@@ -156,9 +158,10 @@ def _select(selection: int | str, input_arch: InputArch | None, space: str) -> S
     if family == "nasbench_macro" and text:
         macro = build_space(family)
         return Selection(name, macro, macro.parse(text))
-    if family == NASBENCH101 and text:
-        return _select_cell(text)
-    known = [*PUBLISHED, *ALIASES, "nasbench_macro/<8 digits>", "nasbench101/<hash>", "-1 (with INPUT_ARCH)"]
+    if family in CELL_SPACES and text:
+        return _select_cell(family, text)
+    cells = ["nasbench101/<hash>", "nasbench201/<architecture string or index>"]
+    known = [*PUBLISHED, *ALIASES, "nasbench_macro/<8 digits>", *cells, "-1 (with INPUT_ARCH)"]
     raise ConfigError(f"MODEL_SELECTION {selection!r} is not known; the known ones are {', '.join(known)}")
 
 
@@ -212,37 +215,42 @@ def _as_released(architecture: Architecture) -> Architecture:
     return Architecture(architecture.space, stages)
 
 
-def _select_cell(value: object) -> Selection:
-    """A cell by its hash, in canonical order, or by rows or matrix and ops, in the order that they have."""
-    space = NasBench101Space()
+def _select_cell(family: str, value: object) -> Selection:
+    """A cell of a space by any form that it parses; NAS-Bench-101's keep the order of vertices that they have."""
+    space: SearchSpace = CELL_SPACES[family]()
     cell = space.parse(value)
-    return Selection(f"{NASBENCH101}/{space.text(cell)}", space, cell)
+    return Selection(f"{family}/{space.text(cell)}", space, cell)
 
 
-def _surround(selection: Selection, surroundings: NasBench101) -> Selection:
-    keys = surroundings.model_dump()
-    if isinstance(selection.space, NasBench101Space):
-        space = NasBench101Space(selection.space.description.model_copy(update=keys))
-        return Selection(selection.name, space, selection.architecture)
-    published = PUBLISHED_SURROUNDINGS.model_dump()
-    if changed := [f"NASBENCH101.{key.upper()}={value}" for key, value in keys.items() if value != published[key]]:
-        raise ConfigError(
-            f"{', '.join(changed)} is about the network around a cell of NAS-Bench-101, and {selection.name} is none: "
-            "remove it"
-        )
+def _surround(selection: Selection, surroundings: Mapping[str, Section]) -> Selection:
+    for name, section in surroundings.items():
+        if isinstance(selection.space, CELL_SPACES[name]):
+            description = selection.space.description.model_copy(update=section.model_dump())
+            selection = Selection(selection.name, CELL_SPACES[name](description), selection.architecture)
+        elif changed := _changed(name, section):
+            raise ConfigError(
+                f"{changed} is about the network around a cell of {name}, and {selection.name} is none: remove it"
+            )
     return selection
+
+
+def _changed(name: str, section: Section) -> str:
+    """The keys of a section that are not the published ones, as overrides."""
+    published = PUBLISHED_SURROUNDINGS[name].model_dump()
+    keys = section.model_dump().items()
+    return ", ".join(f"{name.upper()}.{key.upper()}={value}" for key, value in keys if value != published[key])
 
 
 def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
     if input_arch is None:
         raise ConfigError(
             "MODEL_SELECTION is -1 but INPUT_ARCH is not set: "
-            "give a nested list of operation indices, its text, a cell of nasbench101, or a pick.json"
+            "give a nested list of operation indices, its text, a cell, or a pick.json"
         )
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)
-    if space_name == NASBENCH101:
-        return _select_cell(input_arch)
+    if space_name in CELL_SPACES:
+        return _select_cell(space_name, input_arch)
     space = build_space(space_name)
     try:
         architecture = space.parse(input_arch)

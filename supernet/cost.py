@@ -2,7 +2,8 @@
 
 MACs are multiply-accumulates of convolutions and linear layers for one image (biases, batch norm, activations and
 pooling are not counted); the field writes them as "FLOPs", and so do FLOPS_MINIMUM and FLOPS_MAXIMUM, in millions.
-Parameters are every trainable number.
+Parameters are every trainable number. NAS-Bench-201's cells alone have the FLOPs of their publication, which add the
+classifier's biases.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -25,6 +26,32 @@ class Evaluation:
         """Plain values by name."""
         return asdict(self)
 
+    @classmethod
+    def from_counts(cls, counts: Iterable[Sequence[float]]) -> Evaluation:
+        """The evaluation of some `count_correct`, as plain numbers; NaN where they are of no image."""
+        correct, correct5, loss, number = (math.fsum(values) for values in zip(*counts, (0.0,) * 4))
+        images = number or math.nan
+        return cls(100.0 * correct / images, 100.0 * correct5 / images, loss / images, int(number))
+
+    @property
+    def counts(self) -> tuple[float, ...]:
+        """What `from_counts` reads: those of several evaluations are of their images together."""
+        correct, correct5 = (round(value * self.images / 100) for value in (self.top1, self.top5))
+        return correct, correct5, self.loss * self.images, self.images
+
+
+@torch.no_grad()
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """(4,): images whose label is the first guess, and among the first five; summed cross entropy; images.
+
+    Args:
+        logits: (B, classes) float32.
+        labels: (B,) int64.
+    """
+    top5 = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    loss = functional.cross_entropy(logits, labels, reduction="sum")
+    return torch.stack([top5[:, 0].sum(), top5.sum(), loss, loss.new_tensor(len(labels))])
+
 
 @torch.no_grad()
 def evaluate(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> Evaluation:
@@ -37,13 +64,9 @@ def evaluate(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], world
     network.eval()
     counts: list[Tensor] = []  # kept on the device: synchronised once, at the end
     for images, labels in batches:
-        logits = network(images).float()
-        top5 = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-        loss = functional.cross_entropy(logits, labels, reduction="sum")
-        counts.append(torch.stack([top5[:, 0].sum(), top5.sum(), loss, loss.new_tensor(len(labels))]))
+        counts.append(count_correct(network(images).float(), labels))
     share = torch.stack(counts).cpu().double().sum(0).tolist() if counts else [0.0] * 4
-    correct, correct5, loss_sum, number = (sum(values) for values in zip(*world.gather(share)))
-    return Evaluation(100.0 * correct / number, 100.0 * correct5 / number, loss_sum / number, int(number))
+    return Evaluation.from_counts(world.gather(share))
 
 
 @torch.no_grad()

@@ -7,15 +7,19 @@ import json
 from collections.abc import Sequence
 
 from configs.loading import load_config
-from configs.schema import NasBench101
+from configs.schema import NasBench101, NasBench201, Section
 from runtime.scripts import run
 from supernet.catalog import select
 from supernet.cost import format_millions
 from tools.arguments import add_selection, positive, resolution
 
+SURROUNDINGS: dict[str, type[Section]] = {"nasbench101": NasBench101, "nasbench201": NasBench201}
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print MACs of one image (convolutions and linear layers; the field's "FLOPs") and parameters.
+
+    Of nasbench201 the FLOPs that were published, which count the classifier's biases too.
 
     With `--json` one object: {selection, resolution, macs, params}, the selection as it was typed.
 
@@ -23,8 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ConfigError, SpaceError: the selection or architecture is not known, or a number is not allowed.
     """
     options = _parser().parse_args(arguments)
-    keys = [f"NASBENCH101.{name.upper()}={getattr(options, name)}" for name in NasBench101.model_fields]
-    surroundings = load_config(None, keys).nasbench101
+    keys = [
+        f"{space.upper()}.{name.upper()}={getattr(options, name)}"
+        for space, section in SURROUNDINGS.items()
+        for name in section.model_fields
+    ]
+    surroundings = load_config(None, keys).surroundings
     selected = select(options.selection, options.input_arch, options.space, surroundings)
     pixels = options.resolution or selected.space.resolution
     cost = selected.space.cost(selected.architecture, pixels)
@@ -39,9 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     add_selection(parser)
     parser.add_argument("--resolution", type=resolution, help="pixels; default: as published, or the space's own")
-    for name, field in NasBench101.model_fields.items():
-        text = f"of a cell of nasbench101: {field.description}; default: %(default)s"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=positive, default=field.default, help=text)
+    for space, section in SURROUNDINGS.items():
+        for name, field in section.model_fields.items():
+            text = f"of a cell of {space}: {field.description}; default: %(default)s"
+            parser.add_argument(f"--{name.replace('_', '-')}", type=positive, default=field.default, help=text)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser
 

@@ -121,7 +121,7 @@ def test_a_cell_is_selected_by_rows_or_matrix_and_stored_with_its_space() -> Non
 
 
 def test_surroundings_are_of_cells_alone() -> None:
-    around = NasBench101(STEM_FILTER_SIZE=16, NUM_MODULES_PER_STACK=1)
+    around = {"nasbench101": NasBench101(STEM_FILTER_SIZE=16, NUM_MODULES_PER_STACK=1)}
     cell = golden_cell(GOLDEN[4])
     for form in (cell.to_json(), cell.to_list(), str(cell)):
         selection = select(-1, form, "nasbench101", around)
