@@ -19,7 +19,7 @@ from nasbench.nasbench201.benchmark import mean_over_seeds
 from nasbench.nasbench201.errors import QueryError
 from nasbench.nasbench201.importing import build_table, import_cached
 from nasbench.nasbench201.sources import check_official, official_records
-from nasbench.nasbench201.table import DATASETS, ResultsTable
+from nasbench.nasbench201.table import DATASETS, NONE, ResultsTable
 from nasbench.nasbench201.unpickling import load_weights
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -186,7 +186,7 @@ class BenchmarkInterface:
                 return self._reloaded[index][setting]
             raise QueryError(f"architecture {index} has the settings {', '.join(self._reloaded[index])}, not {hp!r}")
         if not self.table.evaluated.item(index):
-            known = self.evaluated_indexes
+            known = sorted(self.evaluated_indexes)
             raise QueryError(
                 f"there are no results of architecture {index}, but of {len(known)} others: {_list(known)}"
             )
@@ -309,7 +309,7 @@ class BenchmarkInterface:
         """The index of the highest mean accuracy within limits in millions, and that accuracy; -1 and None without."""
         dataset, setname = remap_dataset_set_names(dataset, setname)
         group = self.table.group(dataset, hp)
-        accuracies = mean_over_seeds(group.values(f"{'x-valid' if setname == 'valid' else setname}-accuracy"))
+        accuracies = mean_over_seeds(group.values(f"{setname}-accuracy"))
         for name, most in (("flops", flop_max), ("params", param_max)):
             if most is not None:
                 with np.errstate(invalid="ignore"):
@@ -341,7 +341,7 @@ class BenchmarkInterface:
             self._show(index)
         else:
             print(self)
-            known = self.evaluated_indexes
+            known = sorted(self.evaluated_indexes)
             for place, one in enumerate(known):
                 print(f"\n{'-' * 10} The ({place:5d}/{len(known):5d}) {one:06d}-th architecture! {'-' * 10}")
                 print(f"arch : {self[one]}")
@@ -366,12 +366,14 @@ class BenchmarkInterface:
         """
         if dataset not in DATASETS:
             raise QueryError(f"{dataset!r} is none of {', '.join(DATASETS)}")
-        counts: dict[int, int] = {}
-        for index in self._counted():
-            infos = self.arch2infos_dict.get(index, {})
-            made = len(infos[str(hp)].dataset_seed.get(dataset, [])) if str(hp) in infos else 0
-            counts[made] = counts.get(made, 0) + 1
-        return counts
+        if str(hp) not in self.table.settings:
+            raise QueryError(f"there is no setting (hp) {hp!r}, but {', '.join(self.table.settings)}")
+        group = self.table.groups.get((dataset, str(hp)))
+        made = np.zeros(len(self), np.int64) if group is None else np.count_nonzero(group.rows != NONE, 1)
+        for index, infos in self._reloaded.items():
+            made[index] = len(infos[str(hp)].dataset_seed.get(dataset, [])) if str(hp) in infos else 0
+        numbers, counts = np.unique(made[list(self._counted())], return_counts=True)
+        return dict(zip(numbers.tolist(), counts.tolist()))
 
     def _counted(self) -> Any:
         return self.evaluated_indexes
@@ -408,9 +410,8 @@ def remap_dataset_set_names(dataset: str, metric_on_set: str) -> tuple[str, str]
         return {"valid": ("cifar10-valid", "x-valid"), "test": (dataset, "ori-test")}.get(
             metric_on_set, (dataset, metric_on_set)
         )
-    if dataset in ("cifar100", "ImageNet16-120"):
-        return dataset, {"valid": "x-valid", "test": "x-test"}.get(metric_on_set, metric_on_set)
-    return dataset, metric_on_set
+    test = "ori-test" if dataset == "cifar10-valid" else "x-test"
+    return dataset, {"valid": "x-valid", "test": test}.get(metric_on_set, metric_on_set)
 
 
 def _reached(results: ArchResults | None, dataset: str, setname: str, flop_max: Any, param_max: Any) -> float:

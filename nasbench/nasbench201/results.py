@@ -126,10 +126,8 @@ class ResultsCount:
         """As `get_train` for the name train, else as `get_eval`; None where the set was not evaluated so."""
         trial = self.__dict__.get("_trial")
         if trial is not None:
-            return trial.read(
-                name, trial.group.epochs - 1 if iepoch is None else self._check(iepoch, trial.group.epochs)
-            )
-        epoch = self.epochs - 1 if iepoch is None else self._check(iepoch, self.epochs)
+            return trial.read(name, _check(iepoch, trial.group.epochs))
+        epoch = _check(iepoch, self.epochs)
         return _read_train(self, epoch) if name == "train" else _read_eval(self, name, epoch)
 
     def _read(self, name: str, iepoch: int | None) -> dict[str, Any]:
