@@ -106,8 +106,7 @@ class ArchResults:
         """The trials that `get_metrics` is asked for; raises QueryError where there are none."""
         seeds = self._seeds(dataset)
         if isinstance(is_random, bool):
-            generator = self.__dict__.get("_generator", random)
-            seeds = [seeds[generator.randint(0, len(seeds) - 1)]] if is_random else seeds
+            seeds = [self.__dict__.get("_generator", random).choice(seeds)] if is_random else seeds
         elif is_random in seeds:
             seeds = [int(is_random)]
         else:
@@ -116,15 +115,13 @@ class ArchResults:
         return [self._trial(dataset, seed) for seed in seeds]
 
     @classmethod
-    def combine(cls, trials: list[ResultsCount], name: str, iepoch: int | None, average: bool) -> Metrics | None:
-        """What one set tells of the trials; None where one of them was not evaluated so."""
+    def combine(cls, trials: list[ResultsCount], name: str, iepoch: int | None) -> Metrics | None:
+        """The means over trials on one set; None where one of them was not evaluated so."""
         found = [metrics for trial in trials if (metrics := trial.peek(name, iepoch)) is not None]
         if len(found) < len(trials):
             return None
-        if not average:
-            return found[0]
-        columns = {key: [metrics[key] for metrics in found] for key in found[0]}
-        return {key: None if None in values else cls.trial_class.mean(values) for key, values in columns.items()}
+        mean, columns = cls.trial_class.mean, {key: [metrics[key] for metrics in found] for key in found[0]}
+        return {key: None if None in values else mean(values) for key, values in columns.items()}
 
     def get_metrics(
         self, dataset: str, setname: str, iepoch: int | None = None, is_random: bool | int = False
@@ -140,7 +137,8 @@ class ArchResults:
             QueryError: there is no such dataset, set, epoch or seed.
         """
         trials = self.choose(dataset, is_random)
-        found = self.combine(trials, "x-valid" if setname == "valid" else setname, iepoch, is_random is False)
+        name = "x-valid" if setname == "valid" else setname
+        found = self.combine(trials, name, iepoch) if is_random is False else trials[0].peek(name, iepoch)
         if found is None:
             for trial in trials:
                 trial.get_eval(setname, iepoch)
@@ -292,7 +290,7 @@ class ArchResults:
             )
             sets = {"train": "train", **self.shown.get(dataset, SHOWN_ELSE)}
             trials = self.choose(dataset, False)
-            reached = {name: self.combine(trials, split, None, True) for name, split in sets.items()}
+            reached = {name: self.combine(trials, split, None) for name, split in sets.items()}
             told = [f"{name} : [{self._tell(found)}]" for name, found in reached.items() if found]
             lines.append(f"{dataset:14s} {', '.join(told)}")
         return lines

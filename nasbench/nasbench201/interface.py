@@ -7,7 +7,7 @@ import operator
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -24,8 +24,15 @@ from nasbench.nasbench201.unpickling import load_weights
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Info = dict[str, Any]
-SETS_ELSE = {"train": "train", "valid": "x-valid", "test": "x-test", "valtest": "ori-test"}  # for `get_more_info`
-SETS = {name: {"train": "train", "valid": "x-valid", "test": "ori-test"} for name in ("cifar10", "cifar10-valid")}
+KINDS = ("loss", "accuracy", "per-time", "all-time")
+TOPICS = {  # what `get_more_info` tells: the split, and its keys
+    name: [(split, [f"{topic}-{kind}" for kind in KINDS]) for topic, split in splits.items()]
+    for name, splits in {
+        "cifar10-valid": {"train": "train", "valid": "x-valid", "test": "ori-test"},
+        "cifar10": {"train": "train", "valid": "x-valid", "test": "ori-test"},
+        "else": {"train": "train", "valid": "x-valid", "test": "x-test", "valtest": "ori-test"},
+    }.items()
+}
 
 
 def announced(method: Method) -> Method:
@@ -231,17 +238,16 @@ class BenchmarkInterface:
         Raises:
             QueryError: there is no such architecture, dataset, setting, epoch or seed.
         """
-        results = self._results(self._index(index), hp)
-        if is_random is True:
-            is_random = self._generator.choice(results.get_dataset_seeds(dataset))
+        results = self._results(index if type(index) is int else self._index(index), hp)
         trials, info = results.choose(dataset, is_random), self._comment(dataset, hp)
-        for name, split in SETS.get(dataset, SETS_ELSE).items():
-            found = results.combine(trials, split, iepoch, is_random is False)
+        find = partial(results.combine, trials) if is_random is False else trials[0].peek
+        for split, (loss, accuracy, each, together) in TOPICS.get(dataset, TOPICS["else"]):
+            found = find(split, iepoch)
             if found is not None:
                 seconds = found["all_time"]
-                info[f"{name}-loss"], info[f"{name}-accuracy"] = found["loss"], found["accuracy"]
-                info[f"{name}-per-time"] = None if seconds is None else seconds / (found["iepoch"] + 1)
-                info[f"{name}-all-time"] = seconds
+                info[loss], info[accuracy] = found["loss"], found["accuracy"]
+                info[each] = None if seconds is None else seconds / (found["iepoch"] + 1)
+                info[together] = seconds
         return info
 
     def _comment(self, dataset: str, hp: str | int) -> Info:
@@ -421,7 +427,7 @@ def _reached(results: ArchResults | None, dataset: str, setname: str, flop_max: 
     costs = results.get_compute_costs(dataset)
     if (flop_max is not None and costs["flops"] > flop_max) or (param_max is not None and costs["params"] > param_max):
         return np.nan
-    found = results.combine(results.choose(dataset, False), setname, None, True)
+    found = results.combine(results.choose(dataset, False), setname, None)
     return np.nan if found is None else found["accuracy"]
 
 

@@ -10,7 +10,6 @@ import copy
 import operator
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,12 @@ PAIRWISE = 8  # numbers from which on numpy does not add one after the other
 
 def mean(values: Numbers) -> float:
     """As numpy.mean, to the last bit, and in a tenth of its time where there are few."""
-    return reduce(operator.add, values) / len(values) if len(values) < PAIRWISE else float(np.mean(values))
+    if len(values) >= PAIRWISE:
+        return float(np.mean(values))
+    total = values[0]
+    for value in values[1:]:
+        total += value
+    return total / len(values)
 
 
 class ResultsCount:

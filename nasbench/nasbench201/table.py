@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,9 @@ AXES = (
     "DATASET/SETTING/METRIC/epochs has (trial, epoch), and DATASET/SETTING/rows the trial of (architecture, seed). "
     "A time without epochs is the same in all of them; another metric without them is known after the last only"
 )
+
+
+Reader = Callable[..., float]
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,17 @@ class Split:
     epochs: int
 
     @cached_property
-    def totals(self) -> NDArray[np.float64]:
-        """(architectures, seeds) seconds of all epochs where all take the same, added one by one as official sums."""
-        assert self.time is not None
-        found = self.time.last.copy()
-        for _ in range(self.epochs - 1):
-            found += self.time.last
-        return found
+    def final(self) -> tuple[Reader, ...]:
+        """Accuracy, loss, seconds of the last epoch and of all, as functions of (architecture, seed).
+
+        The seconds of all epochs are added one by one, as the official packages add them; where epochs take different
+        times they are NaN here.
+        """
+        total = None
+        if self.time is not None and self.time.history is None:
+            total = _add(self.time.last, self.epochs)
+        columns = (column.last if column else None for column in (self.accuracy, self.loss, self.time))
+        return tuple(_no_reader if values is None else values.item for values in (*columns, total))
 
 
 @dataclass(frozen=True)
@@ -288,6 +295,17 @@ class ResultsTable:
             for (dataset, setting), group in self.groups.items()
         }
         write_results(path, self.architectures, self.evaluated, tensors, facts)
+
+
+def _no_reader(*_: int) -> float:
+    return np.nan
+
+
+def _add(seconds: NDArray[np.float64], epochs: int) -> NDArray[np.float64]:
+    found = seconds.copy()
+    for _ in range(epochs - 1):
+        found += seconds
+    return found
 
 
 def describe(epochs: int, seeds: Iterable[int], orders: Iterable[Iterable[str]], config: Mapping) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_the_documents_snippets_run(
     assert names["weights"].keys() == {111}
     assert names["weights"][111]["weight"].tolist() == [[111.0] * 3] * 2
     printed = capsys.readouterr().out
-    assert "There are 3 trials for this architecture" in printed
+    assert "There are 1 trials for this architecture" in printed
     assert printed.count("-th architecture! ----------") == len(INDICES)
     assert "ResultsCount(cifar10-valid, arch=" in printed
 

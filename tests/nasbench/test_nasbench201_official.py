@@ -159,6 +159,7 @@ def test_what_a_trial_says(pair: tuple[Any, Any]) -> None:
             assert same(*both)
 
 
+@pytest.mark.differential
 def test_costs_and_searches(pair: tuple[Any, Any]) -> None:
     for hp, dataset in product(("12", "200"), DATASETS):
         for setname in ("train", "valid", "test", "x-valid", "ori-test"):
@@ -172,6 +173,7 @@ def test_costs_and_searches(pair: tuple[Any, Any]) -> None:
             check(pair, "get_net_config", index, dataset)
 
 
+@pytest.mark.differential
 def test_simulations_and_random_draws(pair: tuple[Any, Any]) -> None:
     nats = hasattr(pair[1], "fast_mode")
     for index, hp, dataset, account in product(INDICES[:3], ("12", "200"), DATASETS, (True, False)):
@@ -247,6 +249,7 @@ def test_real_records(shared_file: Callable[[str], Path]) -> None:
                 check(pair, "get_cost_info", index, dataset, hp)
 
 
+@pytest.mark.slow
 def test_published_means(shared_file: Callable[[str], Path]) -> None:
     api = nats_bench.create(shared_file("data/nats-tss-sample/000011.pickle.pbz2").parent, "tss", verbose=False)
     found = {dataset: api.get_more_info(11, dataset, hp="200", is_random=False) for dataset in DATASETS}
