@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from configs.errors import DataError
 from runtime.files import explained, make_folder, open_atomic
 
-Arrays = Mapping[str, np.ndarray]
 NAMES = {  # the format's names of numpy's types
     "uint8": "U8",
     "int32": "I32",
@@ -25,6 +24,26 @@ NAMES = {  # the format's names of numpy's types
     "float64": "F64",
 }
 TYPES = {name: np.dtype(kind) for kind, name in NAMES.items()}
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """An array that is written piece by piece along its first axis, so that it is never in memory as a whole."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    pieces: Callable[[], Iterable[np.ndarray]]
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.itemsize * int(np.prod(self.shape, dtype=np.int64))
+
+
+Arrays = Mapping[str, "np.ndarray | Pieces"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,8 @@ def write_table(path: Path, tensors: Arrays, metadata: Mapping[str, str]) -> Non
     with open_atomic(path, 8 + len(text) + end) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in ordered.values():
-            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            for piece in array.pieces() if isinstance(array, Pieces) else [array]:
+                file.write(np.ascontiguousarray(piece, array.dtype).reshape(-1).view(np.uint8).data)
 
 
 def open_table(path: Path) -> Table:

@@ -1,0 +1,95 @@
+"""Where records come from: the official single files, and NATS-Bench's folders."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import DataError
+from nasbench.nasbench201.records import Record
+from nasbench.nasbench201.unpickling import load_pickle
+
+META, PICKLE = "meta.pickle.pbz2", re.compile(r"(\d{1,6})\.pickle\.pbz2")
+KEYS = ("meta_archs", "arch2infos", "evaluated_indexes")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Records of architectures, in an order that is always the same.
+
+    Attributes:
+        architectures: the texts of all of the space, by index.
+        count: of records.
+        records: those from the given one on.
+    """
+
+    path: Path
+    architectures: list[str]
+    count: int
+    records: Callable[[int], Iterator[Record]]
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def open_source(path: Path) -> Source:
+    """What can be imported.
+
+    Raises:
+        DataError: it is not there, or of no known layout.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    content = load_pickle(path)
+    check_official(content, path)
+    return Source(
+        path, content["meta_archs"], len(content["arch2infos"]), lambda start: official_records(content, start)
+    )
+
+
+def check_official(content: Any, where: object) -> None:
+    """Raise DataError where this is not the content of an official file."""
+    missing = [key for key in KEYS if not isinstance(content, Mapping) or key not in content]
+    if missing or not isinstance(content["arch2infos"], Mapping):
+        raise DataError(f"{where} is no benchmark file: it lacks {', '.join(missing) or 'records by index'}")
+
+
+def official_records(content: Mapping[str, Any], start: int = 0) -> Iterator[Record]:
+    """The records of an official file by index, those from the given one on."""
+    infos = content["arch2infos"]
+    return ((index, infos[index]) for index in sorted(infos)[start:])
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """What tells whether a file or folder is still the same."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    facts = "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+    return {"path": str(path.resolve()), "files": len(files), "digest": hashlib.blake2b(facts.encode()).hexdigest()}
+
+
+def _open_folder(path: Path) -> Source:
+    if not (path / META).is_file():
+        raise DataError(f"{path} is no folder of NATS-Bench: it has no {META}")
+    meta = load_pickle(path / META)
+    if not isinstance(meta, Mapping) or not isinstance(meta.get("meta_archs"), list):
+        raise DataError(f"{path / META} lists no architectures")
+    named = {int(found[1]): file for file in path.iterdir() if (found := PICKLE.fullmatch(file.name))}
+    if not named:
+        raise DataError(f"{path} holds no records such as 000000.pickle.pbz2")
+    indices = sorted(named)
+
+    def records(start: int) -> Iterator[Record]:
+        return ((index, _load_record(named[index])) for index in indices[start:])
+
+    return Source(path, meta["meta_archs"], len(indices), records)
+
+
+def _load_record(path: Path) -> Mapping[str, Any]:
+    record = load_pickle(path)
+    if not isinstance(record, Mapping):
+        raise DataError(f"{path} is no record of NATS-Bench")
+    return record
