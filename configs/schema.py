@@ -323,13 +323,24 @@ class Search(Section):
 class Picker(Section):
     """How the winners are chosen from the trained supernet."""
 
-    name: Literal["board", "evolution", "random", "exhaustive"] = Field(
+    name: Literal["board", "evolution", "local_search", "reinforce", "random", "exhaustive"] = Field(
         "evolution", description="evolution is seeded by the board; exhaustive measures every path of the window"
     )
     evaluations: Positive = Field(1000, description="architectures measured (exhaustive: refused if more are needed)")
-    population: Positive = Field(50, description="evolution: parents kept")
-    mutation: Probability = Field(0.1, description="evolution: probability of re-drawing each layer")
+    population: Positive = Field(50, description="evolution: parents kept; local_search: draws for each start")
+    generation: Positive | None = Field(
+        None,
+        description="evolution, local_search, reinforce: measured at once, shared by the devices; null: POPULATION",
+    )
+    survival: Literal["best", "youngest"] = Field(
+        "best", description="evolution: parents are the best so far, or the newest (regularized evolution)"
+    )
+    tournament: Positive = Field(1, description="evolution: a parent is the best of so many drawn")
+    mutation: Probability = Field(
+        0.1, description="evolution: probability of re-drawing each layer; at least one is re-drawn"
+    )
     crossover: Probability = Field(0.5, description="evolution: share of children that have two parents")
+    step: Annotated[float, Field(gt=0.0)] = Field(0.1, description="reinforce: learning rate of the policy's logits")
     images: Positive | None = Field(None, description="images of the search split for a score; null: all")
     recalibration_images: Positive = Field(4096, description="train images that batch norm is recalibrated on")
     keep: Positive = Field(10, description="ranked architectures written to pick.json")

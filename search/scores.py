@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from supernet.architecture import Architecture
+from supernet.spaces.nasbench101.cell import Cell as NasBench101Cell
+from supernet.spaces.nasbench201.cell import Cell as NasBench201Cell
+
+KINDS: dict[str, Any] = {  # by a key of their JSON
+    "stages": Architecture,
+    "matrix": NasBench101Cell,
+    "operations": NasBench201Cell,
+}
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An architecture with its accuracy on the search split (percent) and its exact cost."""
+    """An architecture with its accuracy on the search split (percent) and its exact cost.
 
-    architecture: Architecture
+    `architecture` is an immutable, hashable and ordered value of its space, one of KINDS. Where costs play no role, as
+    in searching a table, they are 0.
+    """
+
+    architecture: Any
     accuracy: float
-    macs: int
-    params: int
+    macs: int = 0
+    params: int = 0
 
     @property
-    def order(self) -> tuple[float, int, Architecture]:
+    def order(self) -> tuple[float, int, Any]:
         """Sort key: the most accurate first, then the cheapest, then a fixed order."""
         return -self.accuracy, self.macs, self.architecture
 
@@ -35,7 +47,12 @@ class Scored:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Scored:
         """Inverse of `to_json`."""
-        return cls(Architecture.from_json(value["architecture"]), value["accuracy"], value["macs"], value["params"])
+        return cls(read_architecture(value["architecture"]), value["accuracy"], value["macs"], value["params"])
+
+
+def read_architecture(value: Mapping[str, Any]) -> Any:
+    """The architecture of any space that its `to_json` wrote."""
+    return next(kind.from_json(value) for key, kind in KINDS.items() if key in value)
 
 
 def ranked(scores: Iterable[Scored]) -> list[Scored]:

@@ -20,7 +20,7 @@ from configs.errors import SpaceError, WindowError
 from supernet.architecture import Architecture
 from supernet.cost import CostTable, format_millions
 from supernet.window_best import Scores, best_first
-from supernet.window_genes import freed, genes_of, mixed
+from supernet.window_genes import freed, genes_of, mixed, stages_around
 from supernet.window_marginals import Marginals, window_marginals
 from supernet.window_prior import BLOCK, Prior, PriorSampler
 from supernet.window_random import Shuffle, uniform_integers
@@ -185,6 +185,24 @@ class FlopsWindow:
         if child is None:
             raise WindowError(f"{first} and {second} have no common child in {self._describe()}")
         return child
+
+    def neighbours(self, architecture: Architecture) -> list[Architecture]:
+        """The members that differ in one gene: a block's operation, or a stage's last block, gained or lost.
+
+        Raises SpaceError for an architecture that is not in the space.
+        """
+        self._validate(architecture)
+        others = self._architectures(stages_around(self._choices, architecture.stages))
+        return [other for other in others if other in self]
+
+    @property
+    def choices(self) -> list[list[list[int]]]:
+        """The operations offered at each layer of each stage."""
+        return [[list(layer) for layer in stage.layers] for stage in self._choices]
+
+    def genes(self, architecture: Architecture) -> Stages:
+        """What `choices` offers, as an architecture has it."""
+        return architecture.stages
 
     def top_k(self, scores: Scores, k: int) -> list[tuple[float, Architecture]]:
         """The best `k` members under an additive score, best first, equal scores in the architectures' order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from supernet.window_stage import StageChoices
 from supernet.window_table import Stages
@@ -45,3 +45,21 @@ def mixed(choices: Sequence[StageChoices], first: Stages, second: Stages) -> lis
         )
         for stage, one, other in zip(choices, first, second)
     ]
+
+
+def stages_around(choices: Sequence[StageChoices], stages: Stages) -> Iterator[Stages]:
+    """What differs from an architecture in one gene: a block's operation, or a stage's last block, gained or lost."""
+    for place, (stage, variant) in enumerate(zip(choices, stages)):
+        for other in _variants_around(stage, variant):
+            yield (*stages[:place], other, *stages[place + 1 :])
+
+
+def _variants_around(stage: StageChoices, variant: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    for depth, chosen in enumerate(variant):
+        for other in stage.layers[depth]:
+            if other != chosen:
+                yield (*variant[:depth], other, *variant[depth + 1 :])
+    if len(variant) - 1 in stage.depths:
+        yield variant[:-1]
+    if len(variant) + 1 in stage.depths:
+        yield from ((*variant, gained) for gained in stage.layers[len(variant)])

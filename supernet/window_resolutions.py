@@ -15,6 +15,7 @@ from supernet.cost import CostTable, format_millions
 from supernet.window import FlopsWindow
 from supernet.window_prior import Prior
 from supernet.window_random import uniform_integers
+from supernet.window_table import Stages
 
 
 class ResolutionsWindow:
@@ -96,6 +97,21 @@ class ResolutionsWindow:
             )
         child = self.windows[resolution].crossover(first.at(None), second.at(None), generator)
         return child.at(resolution)
+
+    def neighbours(self, architecture: Architecture) -> list[Architecture]:
+        """As `FlopsWindow.neighbours`; the same architecture at another resolution is one too."""
+        others = (architecture.at(other) for other in self.windows if other != architecture.resolution)
+        around = self.windows[architecture.resolution or 0].neighbours(architecture.at(None))
+        return [*(one.at(architecture.resolution) for one in around), *(other for other in others if other in self)]
+
+    @property
+    def choices(self) -> list[list[list[int]]]:
+        """The operations offered at each layer of each stage; resolutions are drawn by their members."""
+        return next(iter(self.windows.values())).choices
+
+    def genes(self, architecture: Architecture) -> Stages:
+        """What `choices` offers, as an architecture has it."""
+        return architecture.stages
 
 
 SearchWindow = FlopsWindow | ResolutionsWindow

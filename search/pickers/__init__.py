@@ -8,14 +8,16 @@ from configs.schema import Picker as PickerConfig
 from runtime.seeds import make_generator
 from search.pickers.evolution import EvolutionPicker
 from search.pickers.listing import board_picker, exhaustive_picker, random_picker
+from search.pickers.local_search import LocalSearchPicker
 from search.pickers.picker import Picker, PickerError, score_all
+from search.pickers.reinforce import ReinforcePicker
+from search.pickers.window import Window
 from search.scores import Scored
-from supernet.window_resolutions import SearchWindow
 
-__all__ = ["Picker", "PickerError", "build_picker", "check_picker", "score_all"]
+__all__ = ["Picker", "PickerError", "Window", "build_picker", "check_picker", "score_all"]
 
 
-def check_picker(config: PickerConfig, window: SearchWindow, strategy: str) -> None:
+def check_picker(config: PickerConfig, window: Window, strategy: str) -> None:
     """Refuse before training what `build_picker` is bound to refuse after it.
 
     Raises:
@@ -28,7 +30,7 @@ def check_picker(config: PickerConfig, window: SearchWindow, strategy: str) -> N
             board_picker([])
 
 
-def build_picker(config: PickerConfig, window: SearchWindow, seed: int, prioritized: Sequence[Scored] = ()) -> Picker:
+def build_picker(config: PickerConfig, window: Window, seed: int, prioritized: Sequence[Scored] = ()) -> Picker:
     """The configured picker.
 
     Args:
@@ -41,6 +43,10 @@ def build_picker(config: PickerConfig, window: SearchWindow, seed: int, prioriti
     match config.name:
         case "evolution":
             return EvolutionPicker(config, window, seed, paths)
+        case "local_search":
+            return LocalSearchPicker(config, window, seed, paths)
+        case "reinforce":
+            return ReinforcePicker(config, window, seed, paths)
         case "random":
             return random_picker(window, config.evaluations, make_generator(seed, "random picker"))
         case "exhaustive":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 
 from search.pickers.picker import PickerError, ScoredHistory
-from supernet.architecture import Architecture
-from supernet.window_resolutions import SearchWindow
+from search.pickers.window import Window
 
 BATCH = 64
 
@@ -17,17 +17,17 @@ BATCH = 64
 class ListingPicker(ScoredHistory):
     """Asks for the architectures of a fixed sequence, in order."""
 
-    def __init__(self, architectures: Sequence[Architecture]) -> None:
+    def __init__(self, architectures: Sequence[Any]) -> None:
         super().__init__()
         self.architectures, self.total = architectures, len(architectures)
 
-    def ask(self) -> list[Architecture]:
+    def ask(self) -> list[Any]:
         """The next ones not scored yet."""
         left = (architecture for architecture in self.architectures if architecture not in self.seen)
         return list(islice(left, BATCH))
 
 
-def board_picker(prioritized: Sequence[Architecture]) -> ListingPicker:
+def board_picker(prioritized: Sequence[Any]) -> ListingPicker:
     """Scores the prioritized paths.
 
     Raises:
@@ -41,7 +41,7 @@ def board_picker(prioritized: Sequence[Architecture]) -> ListingPicker:
     return ListingPicker(prioritized)
 
 
-def exhaustive_picker(window: SearchWindow, evaluations: int) -> ListingPicker:
+def exhaustive_picker(window: Window, evaluations: int) -> ListingPicker:
     """Scores every architecture of the window.
 
     Raises:
@@ -55,11 +55,11 @@ def exhaustive_picker(window: SearchWindow, evaluations: int) -> ListingPicker:
     return ListingPicker(list(window))
 
 
-def random_picker(window: SearchWindow, evaluations: int, generator: torch.Generator) -> ListingPicker:
+def random_picker(window: Window, evaluations: int, generator: torch.Generator) -> ListingPicker:
     """Scores architectures drawn uniformly without repetition (all of them if the window holds no more)."""
     if window.count <= evaluations:
         return ListingPicker(list(window))
-    drawn: dict[Architecture, None] = {}
+    drawn: dict[Any, None] = {}
     while len(drawn) < evaluations:
         drawn.update(dict.fromkeys(window.sample(generator, evaluations - len(drawn))))
     return ListingPicker(list(drawn))

@@ -26,7 +26,7 @@ from search.scores import Scored, ranked
 from supernet.architecture import Architecture
 from supernet.window import FlopsWindow
 
-PICKERS = ["board", "evolution", "random", "exhaustive"]
+PICKERS = ["board", "evolution", "local_search", "reinforce", "random", "exhaustive"]
 laws = settings(max_examples=20, deadline=None)
 few = settings(max_examples=6, deadline=None)  # threads cost much
 

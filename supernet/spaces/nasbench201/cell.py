@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import Any
 
 from configs.errors import SpaceError
 
@@ -53,6 +54,19 @@ class Cell:
     def to_list(self) -> list[str]:
         """The operations' names in the order of EDGES."""
         return [OPERATIONS[place] for place in self.operations]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return {"operations": self.to_list()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cell:
+        """Inverse of `to_json`.
+
+        Raises:
+            CellError: no cell.
+        """
+        return cell_from_names(value["operations"])
 
 
 def parse_cell(text: str) -> Cell:
