@@ -70,7 +70,9 @@ def choose_selection(config: Config, state: Mapping[str, Any]) -> Selection:
         CheckpointError: neither says it.
     """
     if config.model_selection != -1 or config.input_arch is not None:
-        return select(config.model_selection, config.input_arch, config.supernet.space, config.nasbench101)
+        return select(
+            config.model_selection, config.input_arch, config.supernet.space, config.nasbench101, config.nasnet
+        )
     stored = stored_selection(state, config.resume_path)
     if stored is None:
         raise CheckpointError(

@@ -35,6 +35,7 @@ class RetrainJournal(Journal):
             "job": "retrain",
             "selection": describe_selection(selection),
             "evaluated epochs": milestones and milestones.epochs,
+            "auxiliary head": True if config.train.auxiliary_weight else None,
         }
         super().__init__(config, runtime, steps_per_epoch, identity)
         self.selection, self.training, self.milestones = selection, training, milestones

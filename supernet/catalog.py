@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from configs.errors import ConfigError, SpaceError
-from configs.schema import NasBench101
+from configs.schema import NasBench101, NasNet
 from runtime.console import logger
 from supernet.architecture import Architecture
 from supernet.pick import Pick
@@ -20,13 +20,19 @@ from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
 from supernet.spaces.nasbench101.costs import NasBench101Description
 from supernet.spaces.nasbench101.space import NasBench101Space
+from supernet.spaces.nasnet.costs import NasNetDescription
+from supernet.spaces.nasnet.genotype import NASNET_A
+from supernet.spaces.nasnet.space import NasNetSpace
 from supernet.spaces.reading import read_space
 
 if TYPE_CHECKING:
     from supernet.space import PlainNetwork
 
-NASBENCH101 = "nasbench101"
-PUBLISHED_SURROUNDINGS = NasBench101()
+NASBENCH101, NASNET = "nasbench101", "nasnet"
+CELL_SPACES = {NASBENCH101: NasBench101Space, NASNET: NasNetSpace}
+"""Spaces whose architectures are cells, which share no weights."""
+Surroundings: TypeAlias = NasBench101 | NasNet
+"""A section of the network around a cell."""
 InputArch: TypeAlias = Sequence[Any] | Mapping[str, Any] | str | int
 """A nested list of operation indices, a cell's `[matrix, ops]` or mapping, a text form, or the name of a pick.json."""
 SPACES_FOLDER = Path(__file__).parent.parent / "configs" / "spaces"
@@ -50,6 +56,7 @@ PUBLISHED: dict[str, Published] = {
     "481": Published("cream", "[[0],[3,4,3,1],[3,2,3,0],[3,3,3,1,1],[3,3,3,3],[3,3,3,3],[0]]", 224),
     "604": Published("cream", "[[0],[3,3,2,3,3],[3,2,3,2,3],[3,2,3,2,3],[3,3,2,2,3,3],[3,3,2,3,3,3],[0]]", 224),
     "spnasnet_100": Published("spnas", "[[0],[0,0,0,4],[3,0,0,0],[3,0,0,0],[3,2,2,2],[3,3,3,3],[0]]", 224),
+    "nasnet_a_mobile": Published(NASNET, str(NASNET_A), 224),
 }
 ALIASES = {"112": "114"}
 # The released child builder ignored the index in a choice stage of one block and took the stage's default; the
@@ -83,7 +90,7 @@ def build_space(name_or_path: str) -> SearchSpace:
         ConfigError: no such name or file; the message lists the names.
         SpaceError: the file describes no space; the message names the line.
     """
-    return NasBench101Space() if name_or_path == NASBENCH101 else build_shared_space(name_or_path)
+    return CELL_SPACES[name_or_path]() if name_or_path in CELL_SPACES else build_shared_space(name_or_path)
 
 
 def build_shared_space(name_or_path: str) -> MBConvSpace:
@@ -93,8 +100,8 @@ def build_shared_space(name_or_path: str) -> MBConvSpace:
         SpaceError: the space has neither.
         ConfigError, SpaceError: as `build_space`.
     """
-    if name_or_path == NASBENCH101:
-        NasBench101Space().build_supernet("")
+    if name_or_path in CELL_SPACES:
+        CELL_SPACES[name_or_path]().build_supernet("")
     known = SPACES_FOLDER / f"{name_or_path}.yaml"
     path = known if name_or_path in space_names() else Path(name_or_path)
     if not os.path.isfile(path):
@@ -113,6 +120,8 @@ def restore_space(description: Mapping[str, Any]) -> SearchSpace:
     """
     if description.get("kind") == NASBENCH101:
         return NasBench101Space(NasBench101Description.model_validate(description))
+    if description.get("kind") == NASNET:
+        return NasNetSpace(NasNetDescription.model_validate(description))
     return MBConvSpace(SpaceDescription.model_validate(description))
 
 
@@ -120,7 +129,7 @@ def select(
     selection: int | str,
     input_arch: InputArch | None = None,
     space: str = "cream",
-    surroundings: NasBench101 = PUBLISHED_SURROUNDINGS,
+    *surroundings: Surroundings,
 ) -> Selection:
     """What MODEL_SELECTION, INPUT_ARCH and SUPERNET.SPACE select; says so where INPUT_ARCH is a published list.
 
@@ -128,14 +137,17 @@ def select(
         selection: MODEL_SELECTION.
         input_arch: INPUT_ARCH.
         space: SUPERNET.SPACE.
-        surroundings: the section NASBENCH101, of the network around a cell.
+        surroundings: the sections NASBENCH101 and NASNET, of the network around a cell.
 
     Raises:
         ConfigError: an unknown selection (the known ones are listed), INPUT_ARCH missing or not wanted, or other than
             the published surroundings for what is no cell.
         SpaceError: INPUT_ARCH is no architecture of the space.
     """
-    return _surround(_select(selection, input_arch, space), surroundings)
+    chosen = _select(selection, input_arch, space)
+    for section in surroundings:
+        chosen = _surround(chosen, section)
+    return chosen
 
 
 def _select(selection: int | str, input_arch: InputArch | None, space: str) -> Selection:
@@ -219,15 +231,16 @@ def _select_cell(value: object) -> Selection:
     return Selection(f"{NASBENCH101}/{space.text(cell)}", space, cell)
 
 
-def _surround(selection: Selection, surroundings: NasBench101) -> Selection:
-    keys = surroundings.model_dump()
-    if isinstance(selection.space, NasBench101Space):
-        space = NasBench101Space(selection.space.description.model_copy(update=keys))
+def _surround(selection: Selection, section: Surroundings) -> Selection:
+    """The selection with the network around its cell that a section describes."""
+    name, keys = type(section).__name__, section.model_dump()
+    if selection.space.name == name.lower():
+        space = CELL_SPACES[name.lower()](selection.space.description.model_copy(update=keys))
         return Selection(selection.name, space, selection.architecture)
-    published = PUBLISHED_SURROUNDINGS.model_dump()
-    if changed := [f"NASBENCH101.{key.upper()}={value}" for key, value in keys.items() if value != published[key]]:
+    usual = type(section)().model_dump()
+    if changed := [f"{name.upper()}.{key.upper()}={value}" for key, value in keys.items() if value != usual[key]]:
         raise ConfigError(
-            f"{', '.join(changed)} is about the network around a cell of NAS-Bench-101, and {selection.name} is none: "
+            f"{', '.join(changed)} is about the network around a cell of {name.lower()}, and {selection.name} is none: "
             "remove it"
         )
     return selection
@@ -237,7 +250,7 @@ def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
     if input_arch is None:
         raise ConfigError(
             "MODEL_SELECTION is -1 but INPUT_ARCH is not set: "
-            "give a nested list of operation indices, its text, a cell of nasbench101, or a pick.json"
+            "give a nested list of operation indices, its text, a cell of nasbench101 or nasnet, or a pick.json"
         )
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)
@@ -253,7 +266,7 @@ def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
 
 def _at_own_resolution(selection: Selection) -> Selection:
     """The selection in its space at the resolution that the architecture names, if it names one."""
-    resolution = selection.architecture.resolution
+    resolution = getattr(selection.architecture, "resolution", None)
     if resolution is None:
         return selection
     return Selection(selection.name, selection.space.at_resolution(resolution), selection.architecture.at(None))

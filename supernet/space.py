@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from supernet.networks.nasbench101 import CellNetwork
+    from supernet.networks.nasnet import NasNetwork
     from supernet.networks.plain import MBConvNetwork
 
-    PlainNetwork = MBConvNetwork | CellNetwork
+    PlainNetwork = MBConvNetwork | CellNetwork | NasNetwork
 
 
 class SearchSpace(Protocol):
-    """A space as retrain.py, test.py and the tools of one network see it: `MBConvSpace`, `NasBench101Space`.
+    """A space as retrain.py, test.py and the tools of one network see it: that of MBConv layers, or one of cells.
 
     Its architectures are immutable, hashable values, of a class of the space's own, with `to_list()`, which `parse`
     reads back. A space without weight sharing refuses `build_supernet` and `extract` with a SpaceError. `description`

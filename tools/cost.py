@@ -6,12 +6,14 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from pydantic.fields import FieldInfo
+
 from configs.loading import load_config
-from configs.schema import NasBench101
+from configs.schema import NasBench101, NasNet
 from runtime.scripts import run
 from supernet.catalog import select
 from supernet.cost import format_millions
-from tools.arguments import add_selection, positive, resolution
+from tools.arguments import add_selection, resolution
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ConfigError, SpaceError: the selection or architecture is not known, or a number is not allowed.
     """
     options = _parser().parse_args(arguments)
-    keys = [f"NASBENCH101.{name.upper()}={getattr(options, name)}" for name in NasBench101.model_fields]
-    surroundings = load_config(None, keys).nasbench101
-    selected = select(options.selection, options.input_arch, options.space, surroundings)
+    keys = [f"{section}.{name.upper()}={getattr(options, name)}" for section, name in _surroundings()]
+    config = load_config(None, keys)
+    selected = select(options.selection, options.input_arch, options.space, config.nasbench101, config.nasnet)
     pixels = options.resolution or selected.space.resolution
     cost = selected.space.cost(selected.architecture, pixels)
     if options.json:
@@ -39,11 +41,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     add_selection(parser)
     parser.add_argument("--resolution", type=resolution, help="pixels; default: as published, or the space's own")
-    for name, field in NasBench101.model_fields.items():
-        text = f"of a cell of nasbench101: {field.description}; default: %(default)s"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=positive, default=field.default, help=text)
+    for (section, name), field in _surroundings().items():
+        text = f"of a cell of {section.lower()}: {field.description}; default: %(default)s"
+        parser.add_argument(f"--{name.replace('_', '-')}", default=field.default, help=text)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser
+
+
+def _surroundings() -> dict[tuple[str, str], FieldInfo]:
+    """The keys of the network around a cell, by section and name."""
+    sections = (NasBench101, NasNet)
+    return {(kind.__name__.upper(), name): field for kind in sections for name, field in kind.model_fields.items()}
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def _foreign_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def _select(config: Config) -> Selection:
-    return select(config.model_selection, config.input_arch, config.supernet.space, config.nasbench101)
+    return select(config.model_selection, config.input_arch, config.supernet.space, config.nasbench101, config.nasnet)
 
 
 def _first_device() -> int:
