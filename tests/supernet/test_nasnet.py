@@ -143,7 +143,10 @@ def test_samples_are_uniform_over_nodes_and_operations() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({0: [[0, "sep_conv_9x9"], [1, "identity"]]}, "normal cell's pair 0 has the operation 'sep_conv_9x9'; known are"),
+        (
+            {0: [[0, "sep_conv_9x9"], [1, "identity"]]},
+            "normal cell's pair 0 has the operation 'sep_conv_9x9'; known are",
+        ),
         ({2: [[5, "identity"], [0, "identity"]]}, r"pair 2 makes node 4 and reads node 5; it may read .* 0 to 3"),
         ({2: [[4, "identity"], [0, "identity"]]}, "pair 2 makes node 4 and reads node 4"),
         ({2: [[-1, "identity"], [0, "identity"]]}, "reads node -1"),
@@ -157,7 +160,7 @@ def test_what_is_no_genotype_is_refused(change: dict[int, object], message: str)
     value["normal"] = [change.get(number, pair) for number, pair in enumerate(value["normal"])]
     with pytest.raises(SpaceError, match=message):
         SPACE.parse(value)
-    with pytest.raises(SpaceError, match="INPUT_ARCH, read as one of SUPERNET.SPACE=nasnet: "):
+    with pytest.raises(SpaceError, match=r"INPUT_ARCH, read as one of SUPERNET.SPACE=nasnet: "):
         select(-1, value, "nasnet")
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from configs.errors import ConfigError
 from runtime.scripts import run
 
-BENCHMARKS = ("step", "retrain", "cream", "window", "depthwise", "data", "nasbench101", "sharing")
+BENCHMARKS = ("step", "retrain", "cream", "window", "depthwise", "data", "nasbench101", "nasnet", "sharing")
 
 
 def main() -> None:
