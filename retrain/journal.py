@@ -37,6 +37,7 @@ class RetrainJournal(Journal):
             "job": "retrain",
             "selection": describe_selection(selection),
             "evaluated epochs": protocol and protocol.epochs,
+            "auxiliary head": True if config.train.auxiliary_weight else None,
         }
         super().__init__(config, runtime, steps_per_epoch, identity)
         self.selection, self.training, self.protocol = selection, training, protocol

@@ -20,13 +20,19 @@ from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
 from supernet.spaces.nasbench101.space import NasBench101Space
 from supernet.spaces.nasbench201.space import NasBench201Space
+from supernet.spaces.nasnet.genotype import NASNET_A
+from supernet.spaces.nasnet.space import NasNetSpace
 from supernet.spaces.reading import read_space
 
 if TYPE_CHECKING:
     from supernet.space import PlainNetwork
 
 # Each is made from its own kind of description, without one the published.
-CELL_SPACES: dict[str, type[Any]] = {"nasbench101": NasBench101Space, "nasbench201": NasBench201Space}
+CELL_SPACES: dict[str, type[Any]] = {
+    "nasbench101": NasBench101Space,
+    "nasbench201": NasBench201Space,
+    "nasnet": NasNetSpace,
+}
 PUBLISHED_SURROUNDINGS = Config().surroundings
 InputArch: TypeAlias = Sequence[Any] | Mapping[str, Any] | str | int
 """A nested list of operation indices, a cell's `[matrix, ops]` or mapping, a text form or index, or a pick.json."""
@@ -51,6 +57,7 @@ PUBLISHED: dict[str, Published] = {
     "481": Published("cream", "[[0],[3,4,3,1],[3,2,3,0],[3,3,3,1,1],[3,3,3,3],[3,3,3,3],[0]]", 224),
     "604": Published("cream", "[[0],[3,3,2,3,3],[3,2,3,2,3],[3,2,3,2,3],[3,3,2,2,3,3],[3,3,2,3,3,3],[0]]", 224),
     "spnasnet_100": Published("spnas", "[[0],[0,0,0,4],[3,0,0,0],[3,0,0,0],[3,2,2,2],[3,3,3,3],[0]]", 224),
+    "nasnet_a_mobile": Published("nasnet", str(NASNET_A), 224),
 }
 ALIASES = {"112": "114"}
 # The released child builder ignored the index in a choice stage of one block and took the stage's default; the
@@ -249,10 +256,10 @@ def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
         )
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)
-    if space_name in CELL_SPACES:
-        return _select_cell(space_name, input_arch)
-    space = build_space(space_name)
     try:
+        if space_name in CELL_SPACES:
+            return _select_cell(space_name, input_arch)
+        space = build_space(space_name)
         architecture = space.parse(input_arch)
     except SpaceError as error:
         raise SpaceError(f"INPUT_ARCH, read as one of SUPERNET.SPACE={space_name}: {error}") from error
@@ -261,7 +268,7 @@ def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
 
 def _at_own_resolution(selection: Selection) -> Selection:
     """The selection in its space at the resolution that the architecture names, if it names one."""
-    resolution = selection.architecture.resolution
+    resolution = getattr(selection.architecture, "resolution", None)
     if resolution is None:
         return selection
     return Selection(selection.name, selection.space.at_resolution(resolution), selection.architecture.at(None))
