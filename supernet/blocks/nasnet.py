@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from supernet.blocks.depthwise import DepthwiseConv
 from supernet.spaces.nasnet.costs import CellShape, Features
 from supernet.spaces.nasnet.genotype import Edge
 
@@ -59,13 +60,11 @@ class Separable(nn.Module):
 
     def __init__(self, inputs: int, filters: int, kernel: int, stride: int, margin: int) -> None:
         super().__init__()
-        padding = kernel // 2
         self.margin, self.stride = margin, stride
-        first = padding + margin * (stride - 1)
-        self.depthwise_1 = nn.Conv2d(inputs, inputs, kernel, stride, first, groups=inputs, bias=False)
+        self.depthwise_1 = DepthwiseConv(inputs, kernel, stride, margin * (stride - 1))
         self.pointwise_1 = nn.Conv2d(inputs, filters, 1, bias=False)
         self.norm_1 = batch_norm(filters)
-        self.depthwise_2 = nn.Conv2d(filters, filters, kernel, padding=padding, groups=filters, bias=False)
+        self.depthwise_2 = DepthwiseConv(filters, kernel)
         self.pointwise_2 = nn.Conv2d(filters, filters, 1, bias=False)
         self.norm_2 = batch_norm(filters)
 
@@ -103,16 +102,16 @@ class FactorizedReduction(nn.Module):
 
     def __init__(self, inputs: int, filters: int) -> None:
         super().__init__()
-        self.even = nn.Conv2d(inputs, filters // 2, 1, bias=False)
+        self.even = nn.Conv2d(inputs, filters // 2, 1, stride=2, bias=False)
         self.odd = nn.Conv2d(inputs, filters - filters // 2, 1, bias=False)
         self.norm = batch_norm(filters)
 
     def forward(self, images: Tensor) -> Tensor:
-        even, odd = images[:, :, ::2, ::2], images[:, :, 1::2, 1::2]
-        missing = even.shape[2] - odd.shape[2], even.shape[3] - odd.shape[3]
-        if any(missing):
-            odd = functional.pad(odd, (0, missing[1], 0, missing[0]))
-        return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
+        odd = images[:, :, 1::2, 1::2]
+        below, right = (size % 2 for size in images.shape[2:])
+        if below or right:
+            odd = functional.pad(odd, (0, right, 0, below))
+        return self.norm(torch.cat([self.even(images), self.odd(odd)], 1))
 
 
 class AuxiliaryHead(nn.Module):
