@@ -307,6 +307,6 @@ class ArchResults:
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}(arch-index={self.arch_index}, arch={self.arch_str}, {len(self.all_results)} runs, "
+            f"ArchResults(arch-index={self.arch_index}, arch={self.arch_str}, {len(self.all_results)} runs, "
             f"clear={self.clear_net_done})"
         )

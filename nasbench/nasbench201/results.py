@@ -232,9 +232,9 @@ class ResultsCount:
         self.eval_losses: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        sets = ", ".join(self.eval_names)
+        sets, arch = ", ".join(self.eval_names), self.arch_config.get("arch_str", self.arch_config.get("channels"))
         return (
-            f"{type(self).__name__}({self.name}, arch={self.arch_config['arch_str']}, FLOP={self.flop:.2f}M, "
+            f"{type(self).__name__}({self.name}, arch={arch}, FLOP={self.flop:.2f}M, "
             f"Param={self.params:.3f}MB, seed={self.seed}, {len(self.eval_names)} eval-sets: [{sets}])"
         )
 

@@ -11,9 +11,12 @@ from typing import Any
 
 from configs.errors import DataError
 from nasbench.nasbench201.records import Record
-from nasbench.nasbench201.unpickling import load_pickle
+from nasbench.nasbench201.splitting import NotSplittable, find_records, read_records
+from nasbench.nasbench201.unpickling import explaining, load_pickle
+from runtime.console import logger
 
 META, PICKLE = "meta.pickle.pbz2", re.compile(r"(\d{1,6})\.pickle\.pbz2")
+WHOLE = 1 << 26  # bytes of a file that is unpickled as a whole, which is faster and takes several times its size
 KEYS = ("meta_archs", "arch2infos", "evaluated_indexes")
 
 
@@ -44,6 +47,25 @@ def open_source(path: Path) -> Source:
     """
     if path.is_dir():
         return _open_folder(path)
+    if path.is_file() and path.stat().st_size <= WHOLE:
+        return _open_whole(path)
+    logger.info("looking for the records in %s; then they are read", path.name)
+    try:
+        with explaining(path):
+            layout = find_records(path)
+    except NotSplittable:
+        return _open_whole(path)
+    if not isinstance(layout.head["meta_archs"], list):
+        raise DataError(f"{path} is no benchmark file: it lists no architectures")
+
+    def records(start: int) -> Iterator[Record]:
+        with explaining(path):
+            yield from read_records(path, layout, start)
+
+    return Source(path, layout.head["meta_archs"], len(layout.spans), records)
+
+
+def _open_whole(path: Path) -> Source:
     content = load_pickle(path)
     check_official(content, path)
     return Source(

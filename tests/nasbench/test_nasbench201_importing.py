@@ -15,7 +15,7 @@ import torch
 
 from configs.errors import DataError
 from nasbench import nas_201_api, nats_bench
-from nasbench.nasbench201 import Benchmark, QueryError, ResultsTable, importing
+from nasbench.nasbench201 import Benchmark, QueryError, ResultsTable, importing, sources, splitting
 from nasbench.nasbench201.trial import Trial
 from nasbench.nasbench201.unpickling import load_pickle
 from runtime.tables import write_table
@@ -89,6 +89,46 @@ def test_layouts_make_the_same_table(official: Path, folder: Path, content: dict
         importing.import_official(source, tmp_path / f"{place}.safetensors")
         made.append((tmp_path / f"{place}.safetensors").read_bytes())
     assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
+def test_records_are_read_one_by_one(
+    layout: str, content: dict[str, Any], official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "WHOLE", 0)
+    monkeypatch.setattr(splitting, "BLOCK", 50_000)
+    path = official
+    if layout == "legacy":
+        path = tmp_path / "legacy.pth"
+        torch.save(content, path, _use_new_zipfile_serialization=False)
+    monkeypatch.setattr(sources, "load_pickle", None)  # the file is never loaded as a whole
+    source = sources.open_source(path)
+    for start in (0, 3):
+        assert list(source.records(start)) == [(index, content["arch2infos"][index]) for index in INDICES[start:]]
+    whole = path.read_bytes()
+    for size in (len(whole) // 2, len(whole) * 9 // 10):
+        (tmp_path / "cut.pth").write_bytes(whole[:size])
+        with pytest.raises(DataError, match=r"cut\.pth cannot be read"):
+            sources.open_source(tmp_path / "cut.pth")
+
+
+def test_a_hostile_record_among_others_is_refused(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "WHOLE", 0)
+    infos = {**content["arch2infos"], 3000: {"less": Hostile(tmp_path / "ran"), "full": 1}}
+    torch.save({**content, "arch2infos": infos}, tmp_path / "hostile.pth")
+    with pytest.raises(DataError, match="which no benchmark file needs"):
+        importing.import_official(tmp_path / "hostile.pth", tmp_path / "out.safetensors")
+    assert not (tmp_path / "ran").exists()
+
+
+class Hostile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
 
 
 def test_missing_trials_are_nan(table: ResultsTable, content: dict[str, Any]) -> None:

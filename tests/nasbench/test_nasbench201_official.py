@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import copy
 import io
 import math
+import pickle
 import random
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -231,6 +233,39 @@ def test_the_folder_of_nats_bench(content: dict[str, Any], tmp_path: Path) -> No
     for index in INDICES:
         check(pair, "query_meta_info_by_index", index, "200")
         check(pair, "get_unique_str", index)
+
+
+def to_size(content: dict[str, Any]) -> dict[str, Any]:
+    """As of the size space: settings 01, 12 and 90, architectures of five numbers of channels."""
+    names = [":".join(map(str, channels)) for channels in product(range(8, 65, 8), repeat=5)]
+    infos = {}
+    for index, info in copy.deepcopy(content["arch2infos"]).items():
+        infos[index] = {"90": info["full"], "12": info["less"], "01": copy.deepcopy(info["less"])}
+        for state in infos[index].values():
+            state["arch_str"] = names[index]
+            for result in state["all_results"].values():
+                shape = {"name": "infer.shape.tiny", "channels": names[index], "genotype": "|nor_conv_3x3~0|"}
+                result["arch_config"] |= {**shape, "arch_str": names[index]}
+    return {**content, "meta_archs": names, "total_archs": len(names), "arch2infos": infos}
+
+
+@pytest.mark.differential
+def test_the_size_space(content: dict[str, Any], tmp_path: Path) -> None:
+    made = to_size(content)
+    with bz2.BZ2File(tmp_path / "NATS-sss.pickle.pbz2", "wb") as file:
+        pickle.dump(made, file)
+    ours = nats_bench.create(tmp_path / "NATS-sss.pickle.pbz2", "sss", verbose=False)
+    pair = ours, official_nats.create(made, "sss", verbose=False)
+    assert (len(ours), ours.is_size, ours.full_train_epochs) == (32_768, True, 90)
+    for asked in product(INDICES, DATASETS, (None, 5), ("01", "12", "90"), (True, False, 777)):
+        check(pair, "get_more_info", *asked)
+    for index, hp in product(INDICES, ("01", "12", "90")):
+        check(pair, "query_meta_info_by_index", index, hp)
+        check(pair, "query_info_str_by_arch", made["meta_archs"][index], hp)
+        check(pair, "get_net_config", index, "cifar100")
+        check(pair, "simulate_train_eval", index, "cifar10", None, hp)
+    assert shown(pair[0], 3) == shown(pair[1], 3)
+    check(pair, "find_best", "cifar100", "valid", 50.0, None, "90")
 
 
 @pytest.mark.differential
