@@ -32,9 +32,9 @@ from search.strategies import build_strategy, check_strategy
 from search.training import SupernetTraining
 from supernet.catalog import build_shared_space
 from supernet.cost import format_millions, macs_from_millions
-from supernet.networks.path_supernet import PathSupernet
-from supernet.spaces.mbconv import MBConvSpace
-from supernet.window_resolutions import SearchWindow
+from supernet.networks.supernets import Supernet
+from supernet.space import SharedSpace
+from supernet.window_bounded import SearchWindow
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
         )
 
         supernet = space.build_supernet(config.supernet.encoding, make_generator(config.seed, "supernet"))
-        supernet.to(runtime.device, memory_format=runtime.memory_format)
+        supernet.to(runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
         measure = partial(build_objective, config, runtime, space, images, supernet)
         board_objective = measure(config.search.board.recalibration_images, config.search.board.images)
         strategy = build_strategy(
@@ -79,9 +79,9 @@ def main() -> None:
         journal.write_pick(window, picker)
 
 
-def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, SearchWindow, OperationPrior]:
+def open_space(config: Config, runtime: Runtime) -> tuple[SharedSpace, SearchWindow, OperationPrior]:
     """The search space, fitted to the data set, its architectures in the FLOPs window, and what training prefers."""
-    space = build_shared_space(config.supernet.space)
+    space = build_shared_space(config.supernet.space, config.surroundings)
     space = space.adapted(**read_shape(config.data, space.resolution))
     window = space.window_of(
         macs_from_millions(config.flops_minimum), macs_from_millions(config.flops_maximum), config.supernet.resolutions
@@ -93,7 +93,7 @@ def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, SearchWin
     sizes = ", ".join(map(str, window.resolutions))
     population = space.count * len(window.resolutions)
     runtime.log(f"{window.count:,} of {population:,} architectures of {space.name} at {sizes} pixels lie in {bounds}")
-    check_strategy(config.search, space)
+    check_strategy(config.search, space, config.supernet.encoding)
     check_picker(config.picker, window, config.search.strategy)
     return space, window, prior
 
@@ -101,9 +101,9 @@ def open_space(config: Config, runtime: Runtime) -> tuple[MBConvSpace, SearchWin
 def build_objective(
     config: Config,
     runtime: Runtime,
-    space: MBConvSpace,
+    space: SharedSpace,
     images: Images,
-    supernet: PathSupernet,
+    supernet: Supernet,
     recalibration_images: int,
     held_out_images: int | None,
 ) -> SupernetObjective:
@@ -111,7 +111,8 @@ def build_objective(
     batches = partial(images.evaluation, batch_size=config.train.evaluation_batch_size, shard=False, keep=True)
     recalibration = batches("train", limit=recalibration_images)
     held_out = batches("search", limit=held_out_images)
-    return SupernetObjective(space, supernet, recalibration, held_out, runtime.world, runtime.precision)
+    world, precision, abreast = runtime.world, runtime.precision, config.picker.abreast
+    return SupernetObjective(space, supernet, recalibration, held_out, world, precision, abreast)
 
 
 if __name__ == "__main__":

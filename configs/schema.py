@@ -231,7 +231,7 @@ class NasBench101(Section):
 
 
 class NasBench201(Section):
-    """The network around a cell of NAS-Bench-201 (MODEL_SELECTION nasbench201/…)."""
+    """The network around a cell of NAS-Bench-201 (MODEL_SELECTION nasbench201/…, SUPERNET.SPACE nasbench201)."""
 
     stem_channels: Annotated[int, Field(ge=1, le=16384)] = Field(16, description="output channels of the stem")
     num_cells: Annotated[int, Field(ge=1, le=64)] = Field(5, description="cells of each of the three stages")
@@ -364,6 +364,11 @@ class Picker(Section):
     step: Annotated[float, Field(gt=0.0)] = Field(0.1, description="reinforce: learning rate of the policy's logits")
     images: Positive | None = Field(None, description="images of the search split for a score; null: all")
     recalibration_images: Positive = Field(4096, description="train images that batch norm is recalibrated on")
+    abreast: Positive = Field(
+        16,
+        description="architectures measured in the same forward passes, where the supernet can (nasbench201), with the "
+        "same result; memory grows with it; 1: one after another",
+    )
     keep: Positive = Field(10, description="ranked architectures written to pick.json")
 
 

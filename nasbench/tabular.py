@@ -16,7 +16,7 @@ from configs.errors import ConfigError, DataError, SpaceError
 from nasbench.nasbench101.table import METRICS, MOMENTS
 from nasbench.nasbench101.table import ResultsTable as NasBench101Results
 from nasbench.nasbench201 import ResultsTable as NasBench201Results
-from supernet.catalog import build_shared_space
+from supernet.catalog import build_layered_space
 from supernet.genomes import AnyGenome, LayersGenome, NasBench101Genome, NasBench201Genome
 from supernet.spaces.nasbench101.cell import Cell
 from supernet.spaces.nasbench101.enumeration import all_orders
@@ -162,7 +162,7 @@ def _open_macro(path: Path, dataset: str, setting: str | None) -> TabularBenchma
     """One mean accuracy, on the test images, is all that was published: a search sees it and is judged by it."""
     if setting is not None:
         raise ConfigError("nasbench_macro has a single setting: leave --setting out")
-    space = build_shared_space("nasbench_macro")
+    space = build_layered_space("nasbench_macro")
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
         accuracy = np.array([float(record["mean_acc"]) for record in records.values()])

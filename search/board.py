@@ -11,7 +11,6 @@ from torch import Tensor
 
 from configs.schema import Board
 from search.scores import Scored
-from supernet.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class PrioritizedBoard:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __contains__(self, architecture: Architecture) -> bool:
+    def __contains__(self, architecture: Any) -> bool:
         return any(entry.scored.architecture == architecture for entry in self.entries)
 
     def admits(self, scored: Scored) -> bool:
@@ -70,7 +69,7 @@ class PrioritizedBoard:
             self.images = torch.cat([entry.images for entry in self.entries])
             self.features = torch.stack([entry.features for entry in self.entries])
 
-    def candidates(self, student: Architecture) -> list[int]:
+    def candidates(self, student: Any) -> list[int]:
         """The entries that may teach a path, best first: all but the path itself."""
         return [number for number, entry in enumerate(self.entries) if entry.scored.architecture != student]
 

@@ -15,10 +15,9 @@ from search.pickers import Picker
 from search.prior import OperationPrior
 from search.scores import ranked
 from search.training import SupernetTraining, operation_frequencies
-from supernet.architecture import Architecture
 from supernet.pick import Pick, PickedArchitecture
-from supernet.spaces.mbconv import MBConvSpace
-from supernet.window_resolutions import SearchWindow
+from supernet.space import SharedSpace
+from supernet.window_bounded import SearchWindow
 
 
 class SearchJournal(Journal):
@@ -28,7 +27,7 @@ class SearchJournal(Journal):
         self,
         config: Config,
         runtime: Runtime,
-        space: MBConvSpace,
+        space: SharedSpace,
         training: SupernetTraining,
         prior: OperationPrior,
         steps_per_epoch: StepsPerEpoch,
@@ -56,7 +55,7 @@ class SearchJournal(Journal):
         self.picker_state = state["picker"]
         return Position(state["epoch"], state["step"], self.steps_per_epoch)
 
-    def after_step(self, position: Position, loss: Tensor, paths: Sequence[Architecture]) -> None:
+    def after_step(self, position: Position, loss: Tensor, paths: Sequence[Any]) -> None:
         """Record, save and stop where it is time to."""
         self.add_loss(loss)
         if self.record_is_due(position):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,15 @@ from runtime.casting import at_least_fp32
 from runtime.optimization import average_tensors
 from runtime.world import World
 from search.board import PrioritizedBoard
-from supernet.architecture import Architecture
 from supernet.blocks.pointwise import matrix_products
-from supernet.networks.path_supernet import PathSupernet, frozen_statistics
+from supernet.networks.path_supernet import frozen_statistics
+from supernet.networks.supernets import Supernet
 
 
 class Teacher(NamedTuple):
     """A board path chosen as teacher; `strength` is rho in (0, 1), differentiable towards the matching network."""
 
-    architecture: Architecture
+    architecture: Any
     strength: Tensor
 
 
@@ -41,9 +41,7 @@ class MatchingNetwork(nn.Module):
         """(entries, slice, classes) -> weights (entries,)."""
         return self.linear(differences.flatten(1)).squeeze(1)
 
-    def choose(
-        self, supernet: PathSupernet, student: Architecture, board: PrioritizedBoard, world: World
-    ) -> Teacher | None:
+    def choose(self, supernet: Supernet, student: Any, board: PrioritizedBoard, world: World) -> Teacher | None:
         """The entry with the largest weight and rho = sigmoid of that weight; None if only the student is on the board.
 
         All entries are scored by one forward pass of the student over all their images. Weights are averaged over the
@@ -60,7 +58,7 @@ class MatchingNetwork(nn.Module):
 
 
 @torch.no_grad()
-def path_softmax(supernet: PathSupernet, images: Tensor, architecture: Architecture) -> Tensor:
+def path_softmax(supernet: Supernet, images: Tensor, architecture: Any) -> Tensor:
     """Softmax of a path in training mode, without gradient and without moving batch-norm statistics: (B, classes)."""
     with frozen_statistics(supernet), matrix_products():
         return supernet(_at_least_two(images), architecture)[: len(images)].float().softmax(1)
@@ -80,8 +78,8 @@ def distillation_loss(logits: Tensor, teacher: Tensor) -> Tensor:
 
 
 def matching_gradient(
-    supernet: PathSupernet,
-    student: Architecture,
+    supernet: Supernet,
+    student: Any,
     teacher: Teacher,
     train_images: Tensor,
     held_out: tuple[Tensor, Tensor],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.errors import ConfigError
 from configs.schema import Search
 from search.scores import Scored
-from supernet.spaces.mbconv import MBConvSpace
+from supernet.space import SharedSpace
 from supernet.window_prior import Prior
 
 
@@ -23,11 +23,11 @@ class OperationPrior:
         ConfigError: SEARCH.PRE_PROB has no share for each operation of the space.
     """
 
-    def __init__(self, config: Search, space: MBConvSpace) -> None:
+    def __init__(self, config: Search, space: SharedSpace) -> None:
         self.name, self.space = config.prior, space
         self.shares: list[list[float]] | None = None
         if config.prior == "pre_prob":
-            self.shares = [self._fixed_shares(stage, config.pre_prob) for stage in range(len(space.shapes))]
+            self.shares = [self._fixed_shares(stage, config.pre_prob) for stage in range(len(space.depths))]
 
     @property
     def weights(self) -> Prior | None:
@@ -35,7 +35,7 @@ class OperationPrior:
         if self.shares is None:
             return None
         return [
-            [_relative(shares, self.space.choices(stage, layer)) for layer in range(len(self.space.shapes[stage]))]
+            [_relative(shares, self.space.choices(stage, layer)) for layer in range(self.space.depths[stage])]
             for stage, shares in enumerate(self.shares)
         ]
 
@@ -49,7 +49,7 @@ class OperationPrior:
                 counts.setdefault(self.space.operations(stage), Counter()).update(chosen)
         self.shares = [
             [counts[candidates][index] + 1.0 for index in range(len(candidates))]
-            for candidates in map(self.space.operations, range(len(self.space.shapes)))
+            for candidates in map(self.space.operations, range(len(self.space.depths)))
         ]
 
     def _fixed_shares(self, stage: int, shares: Sequence[float]) -> list[float]:
@@ -72,6 +72,6 @@ class OperationPrior:
         self.shares = state
 
 
-def _relative(shares: Sequence[float], offered: Sequence[int] | dict[int, Any]) -> dict[int, float]:
+def _relative(shares: Sequence[float], offered: Mapping[int, Any]) -> dict[int, float]:
     mean = sum(shares[index] for index in offered) / len(offered)
     return {index: shares[index] / mean if mean else 0.0 for index in offered}

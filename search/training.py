@@ -17,8 +17,7 @@ from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.world import World
 from search.strategies import Strategy
-from supernet.architecture import Architecture
-from supernet.networks.path_supernet import PathSupernet
+from supernet.networks.supernets import Supernet
 
 
 class SupernetTraining:
@@ -27,7 +26,7 @@ class SupernetTraining:
     def __init__(
         self,
         config: Train,
-        supernet: PathSupernet,
+        supernet: Supernet,
         strategy: Strategy,
         precision: Precision,
         world: World,
@@ -38,7 +37,7 @@ class SupernetTraining:
         self.weights, self.optimizer = precision.prepare(supernet, partial(build_optimizer, config))
         self.guard = GuardedStep(self.weights, self.optimizer, config.clip_gradient, precision, world)
 
-    def step(self, images: Tensor, labels: Tensor, paths: Sequence[Architecture], position: Position) -> Tensor:
+    def step(self, images: Tensor, labels: Tensor, paths: Sequence[Any], position: Position) -> Tensor:
         """One step, on the epoch's path of this position; the loss, not synchronised with the host."""
         if not self.supernet.training:  # evaluation left it so; setting the mode walks all modules
             self.supernet.train()
@@ -70,7 +69,7 @@ class SupernetTraining:
         self.strategy.load_state_dict(state["strategy_state"])
 
 
-def operation_frequencies(paths: Sequence[Architecture]) -> dict[str, float]:
+def operation_frequencies(paths: Sequence[Any]) -> dict[str, float]:
     """Share of each operation index among all blocks of some paths, and their mean depth."""
     counts = Counter(index for path in paths for stage in path.stages for index in stage)
     blocks = sum(counts.values())

@@ -49,3 +49,8 @@ class Architecture:
         """Inverse of `to_json`."""
         stages = tuple(tuple(int(index) for index in stage) for stage in value["stages"])
         return cls(value["space"], stages, value.get("resolution"))
+
+
+def named_resolution(architecture: Any) -> int | None:
+    """The image size that an architecture of any space names; cells name none."""
+    return architecture.resolution if isinstance(architecture, Architecture) else None

@@ -6,33 +6,24 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 
 from configs.errors import ConfigError, SpaceError
 from configs.schema import Config, Section
 from runtime.console import logger
-from supernet.architecture import Architecture
+from supernet.architecture import Architecture, named_resolution
 from supernet.pick import Pick
-from supernet.space import SearchSpace
-from supernet.spaces.description import SpaceDescription
+from supernet.space import SearchSpace, SharedSpace
+from supernet.spaces.kinds import CELL_SPACES
 from supernet.spaces.mbconv import MBConvSpace
-from supernet.spaces.nasbench101.space import NasBench101Space
-from supernet.spaces.nasbench201.space import NasBench201Space
 from supernet.spaces.nasnet.genotype import NASNET_A
-from supernet.spaces.nasnet.space import NasNetSpace
 from supernet.spaces.reading import read_space
 
 if TYPE_CHECKING:
     from supernet.space import PlainNetwork
 
-# Each is made from its own kind of description, without one the published.
-CELL_SPACES: dict[str, type[Any]] = {
-    "nasbench101": NasBench101Space,
-    "nasbench201": NasBench201Space,
-    "nasnet": NasNetSpace,
-}
 PUBLISHED_SURROUNDINGS = Config().surroundings
 InputArch: TypeAlias = Sequence[Any] | Mapping[str, Any] | str | int
 """A nested list of operation indices, a cell's `[matrix, ops]` or mapping, a text form or index, or a pick.json."""
@@ -91,18 +82,35 @@ def build_space(name_or_path: str) -> SearchSpace:
         ConfigError: no such name or file; the message lists the names.
         SpaceError: the file describes no space; the message names the line.
     """
-    return CELL_SPACES[name_or_path]() if name_or_path in CELL_SPACES else build_shared_space(name_or_path)
+    return CELL_SPACES[name_or_path]() if name_or_path in CELL_SPACES else build_layered_space(name_or_path)
 
 
-def build_shared_space(name_or_path: str) -> MBConvSpace:
+def build_shared_space(name_or_path: str, surroundings: Mapping[str, Section] = PUBLISHED_SURROUNDINGS) -> SharedSpace:
     """`build_space` for a search, which needs weights that architectures share, and a window of costs.
+
+    Args:
+        name_or_path: SUPERNET.SPACE.
+        surroundings: as `select` takes them.
 
     Raises:
         SpaceError: the space has neither.
+        ConfigError, SpaceError: as `build_space`; other than the published surroundings for a space without cells.
+    """
+    space = _surround(build_space(name_or_path), surroundings, f"SUPERNET.SPACE={name_or_path}")
+    if not space.encodings:
+        space.build_supernet("")
+    return cast(SharedSpace, space)
+
+
+def build_layered_space(name_or_path: str) -> MBConvSpace:
+    """`build_space` for what is about layers.
+
+    Raises:
+        SpaceError: the space is one of cells.
         ConfigError, SpaceError: as `build_space`.
     """
     if name_or_path in CELL_SPACES:
-        CELL_SPACES[name_or_path]().build_supernet("")
+        raise SpaceError(f"{name_or_path} has cells: give a space of layers, {', '.join(space_names())} or a YAML file")
     known = SPACES_FOLDER / f"{name_or_path}.yaml"
     path = known if name_or_path in space_names() else Path(name_or_path)
     if not os.path.isfile(path):
@@ -111,18 +119,6 @@ def build_shared_space(name_or_path: str) -> MBConvSpace:
             f"give one of {', '.join(space_names())}, or the path of a YAML file"
         )
     return read_space(path)
-
-
-def restore_space(description: Mapping[str, Any]) -> SearchSpace:
-    """The space whose `description`, as plain values, a checkpoint keeps.
-
-    Raises:
-        ValueError: it describes none.
-    """
-    if (kind := description.get("kind")) in CELL_SPACES:
-        published = CELL_SPACES[kind]().description
-        return CELL_SPACES[kind](type(published).model_validate(description))
-    return MBConvSpace(SpaceDescription.model_validate(description))
 
 
 def select(
@@ -144,7 +140,8 @@ def select(
             the published surroundings for what is no such cell.
         SpaceError: INPUT_ARCH is no architecture of the space.
     """
-    return _surround(_select(selection, input_arch, space), surroundings)
+    chosen = _select(selection, input_arch, space)
+    return Selection(chosen.name, _surround(chosen.space, surroundings, chosen.name), chosen.architecture)
 
 
 def _select(selection: int | str, input_arch: InputArch | None, space: str) -> Selection:
@@ -229,16 +226,15 @@ def _select_cell(family: str, value: object) -> Selection:
     return Selection(f"{family}/{space.text(cell)}", space, cell)
 
 
-def _surround(selection: Selection, surroundings: Mapping[str, Section]) -> Selection:
+def _surround(space: SearchSpace, surroundings: Mapping[str, Section], selected: str) -> SearchSpace:
     for name, section in surroundings.items():
-        if isinstance(selection.space, CELL_SPACES[name]):
-            description = selection.space.description.model_copy(update=section.model_dump())
-            selection = Selection(selection.name, CELL_SPACES[name](description), selection.architecture)
+        if isinstance(space, CELL_SPACES[name]):
+            space = CELL_SPACES[name](space.description.model_copy(update=section.model_dump()))
         elif changed := _changed(name, section):
             raise ConfigError(
-                f"{changed} is about the network around a cell of {name}, and {selection.name} is none: remove it"
+                f"{changed} is about the network around a cell of {name}, and {selected} is none: remove it"
             )
-    return selection
+    return space
 
 
 def _changed(name: str, section: Section) -> str:
@@ -268,7 +264,7 @@ def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
 
 def _at_own_resolution(selection: Selection) -> Selection:
     """The selection in its space at the resolution that the architecture names, if it names one."""
-    resolution = getattr(selection.architecture, "resolution", None)
+    resolution = named_resolution(selection.architecture)
     if resolution is None:
         return selection
     return Selection(selection.name, selection.space.at_resolution(resolution), selection.architecture.at(None))

@@ -70,6 +70,24 @@ def evaluate(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], world
 
 
 @torch.no_grad()
+def evaluate_abreast(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> list[float]:
+    """Top-1 in percent of each of the A networks that one computes, with logits (B, A, classes), in eval mode.
+
+    Args:
+        batches: (images, labels), all of them.
+    """
+    network.eval()
+    right: list[Tensor] = []  # kept on the device: synchronised once, at the end
+    images = 0
+    for pixels, labels in batches:
+        logits = network(pixels).float()
+        first = logits.topk(min(5, logits.shape[-1])).indices[..., 0]  # as `count_correct` chooses among equal ones
+        right.append((first == labels[:, None]).sum(0))
+        images += len(labels)
+    return [100.0 * count / images for count in torch.stack(right).sum(0).tolist()]
+
+
+@torch.no_grad()
 def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """Replace batch-norm statistics by the plain average over the batches' own; ends in eval mode.
 

@@ -12,17 +12,18 @@ from pydantic import ValidationError
 
 from configs.errors import ConfigError, SpaceError
 from runtime.files import write_json_atomic
-from supernet.architecture import Architecture
-from supernet.spaces.description import SpaceDescription
-from supernet.spaces.mbconv import MBConvSpace
-from supernet.window_resolutions import ResolutionsWindow, SearchWindow
+from supernet.architecture import named_resolution
+from supernet.space import SharedSpace
+from supernet.spaces.kinds import restore_space
+from supernet.window_bounded import SearchWindow
+from supernet.window_resolutions import ResolutionsWindow
 
 
 @dataclass(frozen=True)
 class PickedArchitecture:
     """One ranked result: accuracy in percent on the search split with inherited weights, exact MACs and parameters."""
 
-    architecture: Architecture
+    architecture: Any  # a value of the space
     accuracy: float
     macs: int
     params: int
@@ -32,7 +33,7 @@ class PickedArchitecture:
 class Pick:
     """Ranked architectures of one space, best first. The space travels along, so that the file stands alone."""
 
-    space: MBConvSpace
+    space: SharedSpace
     architectures: tuple[PickedArchitecture, ...]
 
     def write(self, path: Path, window: SearchWindow, facts: Mapping[str, Any]) -> None:
@@ -62,17 +63,17 @@ class Pick:
         """
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            space = MBConvSpace(SpaceDescription.model_validate(value["description"]))
+            space = restore_space(value["description"])
             return cls(space, tuple(_read_entry(space, entry) for entry in value["architectures"]))
         except FileNotFoundError:
             raise ConfigError(f"INPUT_ARCH names {path}, which is not there") from None
-        except (OSError, ValueError, KeyError, TypeError, SpaceError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SpaceError) as error:
             raise ConfigError(f"INPUT_ARCH: {path} is no whole pick.json of train.py ({_reason(error)})") from error
 
 
-def _describe(architecture: Architecture) -> dict[str, Any]:
-    chosen = {"resolution": architecture.resolution} if architecture.resolution else {}
-    return {"architecture": architecture.to_list(), **chosen}
+def _describe(architecture: Any) -> dict[str, Any]:
+    resolution = named_resolution(architecture)
+    return {"architecture": architecture.to_list(), **({"resolution": resolution} if resolution else {})}
 
 
 def _describe_window(window: SearchWindow) -> dict[str, Any]:
@@ -83,11 +84,13 @@ def _describe_window(window: SearchWindow) -> dict[str, Any]:
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return f"its space description is wrong in {error.error_count()} places"
-    if isinstance(error, TypeError):
+    if isinstance(error, TypeError | AttributeError):
         return "its values are of other types"
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _read_entry(space: MBConvSpace, entry: Mapping[str, Any]) -> PickedArchitecture:
-    architecture = space.validate(space.parse(entry["architecture"]).at(entry.get("resolution")))
-    return PickedArchitecture(architecture, entry["accuracy"], entry["macs"], entry["params"])
+def _read_entry(space: SharedSpace, entry: Mapping[str, Any]) -> PickedArchitecture:
+    architecture = space.parse(entry["architecture"])
+    if resolution := entry.get("resolution"):
+        architecture = architecture.at(resolution)
+    return PickedArchitecture(space.validate(architecture), entry["accuracy"], entry["macs"], entry["params"])

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from configs.errors import CheckpointError, SpaceError
 from runtime.checkpoint import BEST, list_checkpoints, load_file
-from supernet.catalog import Selection, restore_space
+from supernet.catalog import Selection
+from supernet.spaces.kinds import restore_space
 
 if TYPE_CHECKING:
     from supernet.space import PlainNetwork

@@ -1,9 +1,9 @@
-"""A window over listed architectures of any kind: those of a cell space, of a table, or inside a MACs range."""
+"""A window over listed architectures of any kind: those of a cell space, or of a table."""
 
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Generic
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from configs.errors import WindowError
-from supernet.cost import format_millions
 from supernet.genomes import A, Genes, Genome
 from supernet.window_prior import Prior
 from supernet.window_random import uniform_integers
@@ -39,27 +38,6 @@ class ListedWindow(Generic[A]):
         self.architectures, self.genome = tuple(architectures), genome
         self.places = {architecture: place for place, architecture in enumerate(self.architectures)}
         self._varied: dict[A, list[list[A]]] = {}
-
-    @classmethod
-    def inside(
-        cls, architectures: Sequence[A], genome: Genome[A], macs: Callable[[A], int], minimum: int, maximum: int
-    ) -> ListedWindow[A]:
-        """Those of the architectures with `minimum` <= MACs <= `maximum`.
-
-        Raises:
-            WindowError: there is none; the message names the nearest costs.
-        """
-        costs = [macs(architecture) for architecture in architectures]
-        members = [member for member, cost in zip(architectures, costs) if minimum <= cost <= maximum]
-        if not members:
-            ends = [
-                max((c for c in costs if c < minimum), default=None),
-                min((c for c in costs if c > maximum), default=None),
-            ]
-            near = " and ".join(format_millions(cost) for cost in ends if cost is not None)
-            bounds = f"[{format_millions(minimum)}, {format_millions(maximum)}]"
-            raise WindowError(f"no listed architecture lies in {bounds} million MACs; the nearest have {near}")
-        return cls(members, genome)
 
     @property
     def count(self) -> int:

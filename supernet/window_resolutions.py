@@ -114,10 +114,6 @@ class ResolutionsWindow:
         return architecture.stages
 
 
-SearchWindow = FlopsWindow | ResolutionsWindow
-"""What a search trains and picks in."""
-
-
 def _explain_empty(tables: list[CostTable], minimum: int, maximum: int) -> str:
     ranges = (
         f"{format_millions(low)} to {format_millions(high)} at {table.resolution}"

@@ -26,11 +26,10 @@ from runtime.scripts import run
 from runtime.seeds import make_generator
 from runtime.world import World, count_cores
 from search.pickers.listing import random_picker
-from supernet.architecture import Architecture
 from supernet.catalog import Selection
 from supernet.evaluation import evaluate, recalibrate
 from supernet.pick import Pick
-from supernet.spaces.mbconv import MBConvSpace
+from supernet.space import SharedSpace
 from supernet.weights import inherit_network
 from tools.arguments import positive
 from tools.comparison import SeedComparison, format_markdown, read_tested, summarize
@@ -49,8 +48,8 @@ class Contender:
 
     seed: int
     folder: Path
-    space: MBConvSpace
-    architecture: Architecture
+    space: SharedSpace
+    architecture: Any
 
     @property
     def text(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from configs.errors import SpaceError
 from configs.schema import Search, Train
 from runtime.world import World
 from search.objective import SupernetObjective
@@ -12,20 +13,27 @@ from search.strategies.uniform import UniformStrategy
 from supernet.latency import read_latency_table
 from supernet.nested import nested_layers
 from supernet.networks.path_supernet import PathSupernet
+from supernet.networks.supernets import Supernet
+from supernet.space import SharedSpace, check_encoding
 from supernet.spaces.mbconv import MBConvSpace
-from supernet.window_resolutions import ResolutionsWindow, SearchWindow
+from supernet.window import FlopsWindow
+from supernet.window_bounded import SearchWindow
 
 __all__ = ["Strategy", "build_strategy", "check_strategy"]
 
 
-def check_strategy(config: Search, space: MBConvSpace) -> None:
-    """Refuse before images are opened what `build_strategy` is bound to refuse after.
+def check_strategy(config: Search, space: SharedSpace, encoding: str) -> None:
+    """Refuse before images are opened what `build_supernet` and `build_strategy` are bound to refuse after.
 
     Raises:
         ConfigError: the latency table is missing, broken, or not one of this space.
-        SpaceError: the strategy cannot work on this space.
+        SpaceError: the strategy or the encoding cannot work on this space.
     """
-    if config.strategy == "threshold":
+    if config.strategy != "threshold":
+        check_encoding(space, encoding)
+    elif not isinstance(space, MBConvSpace):
+        raise SpaceError(f"SEARCH.STRATEGY threshold decides about layers, and {space.name} has cells: use another one")
+    else:
         nested_layers(space)
         if config.threshold.latency_table:
             read_latency_table(config.threshold.latency_table, space)
@@ -33,7 +41,7 @@ def check_strategy(config: Search, space: MBConvSpace) -> None:
 
 def build_strategy(
     config: Search,
-    supernet: PathSupernet,
+    supernet: Supernet,
     objective: SupernetObjective,
     window: SearchWindow,
     train: Train,
@@ -47,5 +55,6 @@ def build_strategy(
         case "prioritized":
             return PrioritizedStrategy(config, supernet, objective, train.label_smoothing, seed, world)
         case "threshold":
-            assert not isinstance(window, ResolutionsWindow), "the configuration refuses both"
+            assert isinstance(window, FlopsWindow)  # as `check_strategy` and the configuration know
+            assert isinstance(supernet, PathSupernet)
             return ThresholdStrategy(config, supernet, objective, window, train, seed, world)

@@ -20,8 +20,7 @@ from search.matching import MatchingNetwork, Teacher, distillation_loss, matchin
 from search.objective import SupernetObjective
 from search.scores import Scored, ranked
 from search.strategies.strategy import Strategy
-from supernet.architecture import Architecture
-from supernet.networks.path_supernet import PathSupernet
+from supernet.networks.supernets import Supernet
 
 
 class PrioritizedStrategy(Strategy):
@@ -35,7 +34,7 @@ class PrioritizedStrategy(Strategy):
     def __init__(
         self,
         config: Search,
-        supernet: PathSupernet,
+        supernet: Supernet,
         objective: SupernetObjective,
         label_smoothing: float,
         seed: int,
@@ -55,7 +54,7 @@ class PrioritizedStrategy(Strategy):
         """Where the supernet is."""
         return next(self.supernet.parameters()).device
 
-    def loss(self, images: Tensor, labels: Tensor, path: Architecture, position: Position) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, path: Any, position: Position) -> Tensor:
         """L = 1/2 [rho KD + (2 - rho) CE] with a teacher (eq. 5), CE without."""
         teacher = self.choose_teacher(path, position)
         target = path_softmax(self.supernet, images, teacher.architecture) if teacher else None
@@ -67,7 +66,7 @@ class PrioritizedStrategy(Strategy):
         rho = teacher.strength.detach()
         return 0.5 * (rho * distillation_loss(logits, target) + (2.0 - rho) * cross_entropy)
 
-    def choose_teacher(self, path: Architecture, position: Position) -> Teacher | None:
+    def choose_teacher(self, path: Any, position: Position) -> Teacher | None:
         """The board path that teaches this one; None before the distillation epoch, or if there is no other path."""
         if position.epoch < self.config.distillation_epoch:
             return None
@@ -77,13 +76,13 @@ class PrioritizedStrategy(Strategy):
             case "top1":
                 return self._choose_best(path)
 
-    def _choose_best(self, path: Architecture) -> Teacher | None:
+    def _choose_best(self, path: Any) -> Teacher | None:
         candidates = self.board.candidates(path)
         if not candidates:
             return None
         return Teacher(self.board.entries[candidates[0]].scored.architecture, torch.full((), 0.5, device=self.device))
 
-    def after_step(self, images: Tensor, paths: Sequence[Architecture], position: Position, lr: float) -> None:
+    def after_step(self, images: Tensor, paths: Sequence[Any], position: Position, lr: float) -> None:
         """Every few steps, learn to match and let recent paths onto the board."""
         step = position.total + 1
         if self.config.teacher == "meta" and step % self.config.matching.interval == 0:
@@ -98,7 +97,7 @@ class PrioritizedStrategy(Strategy):
         self.board.replace([replace(entry, scored=scored) for entry, scored in zip(self.board.entries, scores)])
         self._refresh_features()
 
-    def update_matching(self, images: Tensor, path: Architecture, position: Position, lr: float) -> None:
+    def update_matching(self, images: Tensor, path: Any, position: Position, lr: float) -> None:
         """One step of the matching network downhill, on some of a step's images (B, C, H, W) and held-out ones."""
         teacher = self.choose_teacher(path, position)
         if teacher is None:
@@ -120,7 +119,7 @@ class PrioritizedStrategy(Strategy):
         mine = slice(world.rank, count * world.size, world.size)
         return images[mine], labels[mine]
 
-    def update_board(self, candidates: Sequence[Architecture], position: Position) -> None:
+    def update_board(self, candidates: Sequence[Any], position: Position) -> None:
         """Measure the paths that are not on the board, and let in those that it admits."""
         unknown = [path for path in dict.fromkeys(candidates) if path not in self.board]
         for scored in ranked(self.objective(unknown)):

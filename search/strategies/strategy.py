@@ -10,7 +10,6 @@ from torch import Tensor
 
 from runtime.position import Position
 from search.scores import Scored
-from supernet.architecture import Architecture
 
 
 class Strategy(ABC):
@@ -23,10 +22,10 @@ class Strategy(ABC):
     """Whether a step trains the path that it is given."""
 
     @abstractmethod
-    def loss(self, images: Tensor, labels: Tensor, path: Architecture, position: Position) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, path: Any, position: Position) -> Tensor:
         """The loss of one batch (images (B, C, H, W), labels (B,)) on one path."""
 
-    def after_step(self, images: Tensor, paths: Sequence[Architecture], position: Position, lr: float) -> None:
+    def after_step(self, images: Tensor, paths: Sequence[Any], position: Position, lr: float) -> None:
         """Called after the weights moved; `paths` are this epoch's, one a step."""
         return
 

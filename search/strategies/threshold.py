@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from supernet.expected_cost import ExpectedCost
 from supernet.latency import read_latency_table
 from supernet.networks.decisions import Decisions
 from supernet.networks.path_supernet import PathSupernet
+from supernet.spaces.mbconv import MBConvSpace
 from supernet.window import FlopsWindow
 
 BETAS = 0.5, 0.999  # of Adam: little momentum, so that decisions do not run through a narrow window
@@ -56,7 +57,7 @@ class ThresholdStrategy(Strategy):
         self.config, self.candidates = config.threshold, config.board.size
         self.supernet, self.objective, self.window = supernet, objective, window
         self.train, self.seed, self.world = train, seed, world
-        self.space = objective.space
+        self.space = cast(MBConvSpace, objective.space)
         self.decisions = Decisions(self.space, supernet)
         self.thresholds = self.decisions.thresholds
         self.optimizer = torch.optim.Adam([self.thresholds], betas=BETAS)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional
 
 from runtime.position import Position
 from search.strategies.strategy import Strategy
-from supernet.architecture import Architecture
-from supernet.networks.path_supernet import PathSupernet
+from supernet.networks.supernets import Supernet
 
 
 class UniformStrategy(Strategy):
     """Single-path one-shot training (Guo et al. 2020): cross entropy of the sampled path. It keeps nothing."""
 
-    def __init__(self, supernet: PathSupernet, label_smoothing: float) -> None:
+    def __init__(self, supernet: Supernet, label_smoothing: float) -> None:
         self.supernet, self.label_smoothing = supernet, label_smoothing
 
-    def loss(self, images: Tensor, labels: Tensor, path: Architecture, position: Position) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, path: Any, position: Position) -> Tensor:
         """The loss of one batch on one path."""
         logits = self.supernet(images, path).float()
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

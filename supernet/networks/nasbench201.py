@@ -6,7 +6,8 @@ Dong and Yang 2020, https://arxiv.org/abs/2001.00326, sec. 2.1 and fig. 1; names
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -64,13 +65,18 @@ class CellModule(nn.Module):
         self.layers = nn.ModuleList(build_operation(name, channels) for node in nodes for name, _ in node)
 
     def forward(self, images: Tensor) -> Tensor:
-        values, layers = [images], iter(self.layers)
-        for sources in self.sources:
-            first, *others = (next(layers)(values[source]) for source in sources)
-            for other in others:
-                first = first + other
-            values.append(first)
-        return values[-1]
+        return sum_nodes(images, self.sources, self.layers)
+
+
+def sum_nodes(images: Tensor, nodes: Iterable[Sequence[int]], edges: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
+    """What the last node of a cell holds: each is the sum of what edges make of the nodes that it names."""
+    values, layers = [images], iter(edges)
+    for sources in nodes:
+        first, *others = (next(layers)(values[source]) for source in sources)
+        for other in others:
+            first = first + other
+        values.append(first)
+    return values[-1]
 
 
 class ReductionBlock(nn.Module):
@@ -87,14 +93,18 @@ class ReductionBlock(nn.Module):
         return self.downsample(images) + self.conv_b(self.conv_a(images))
 
 
-class TinyNetwork(nn.Module):
-    """The network of one cell: images (B, channels, H, W) -> logits (B, classes).
+class CellStack(nn.Module):
+    """What surrounds cells: images (B, channels, H, W) -> stem -> cells -> logits (B, classes).
 
-    A 3x3 convolution with batch norm, three stages of cells with residual blocks between them, batch norm, ReLU, global
-    average pool, linear.
+    The stem is a 3x3 convolution with batch norm; of the three stages of cells each but the first is led by a residual
+    block; then batch norm, ReLU, global average pool, linear.
+
+    Args:
+        description: sizes.
+        build_cell: makes a cell of so many channels.
     """
 
-    def __init__(self, description: NasBench201Description, nodes: Sequence[Sequence[Edge]]) -> None:
+    def __init__(self, description: NasBench201Description, build_cell: Callable[[int], nn.Module]) -> None:
         super().__init__()
         channels = description.stem_channels
         stem = nn.Conv2d(description.channels, channels, 3, padding=1, bias=False)
@@ -104,9 +114,25 @@ class TinyNetwork(nn.Module):
             if shape.channels > channels:
                 self.cells.append(ReductionBlock(channels, shape.channels))
                 channels = shape.channels
-            self.cells.extend(CellModule(nodes, channels) for _ in range(description.num_cells))
+            self.cells.extend(build_cell(channels) for _ in range(description.num_cells))
         self.lastact = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         self.classifier = nn.Linear(channels, description.classes)
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator) -> None:
+        """torch's defaults, as the published training has, in place: uniform within 1 / sqrt(fan-in)."""
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                bound = 1.0 / math.sqrt(part.weight[0].numel())
+                for parameter in part.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+
+
+class TinyNetwork(CellStack):
+    """The network of one cell: images (B, channels, H, W) -> logits (B, classes)."""
+
+    def __init__(self, description: NasBench201Description, nodes: Sequence[Sequence[Edge]]) -> None:
+        super().__init__(description, partial(CellModule, nodes))
         self.dropout_rate = 0.0
 
     def features(self, images: Tensor) -> Tensor:
@@ -131,12 +157,3 @@ class TinyNetwork(nn.Module):
         if drop_path:
             raise ConfigError(f"TRAIN.DROP_PATH={drop_path}: NAS-Bench-201's cells have no stochastic depth; set 0")
         self.dropout_rate = dropout
-
-    @torch.no_grad()
-    def initialize(self, generator: torch.Generator) -> None:
-        """torch's defaults, as the published training has, in place: uniform within 1 / sqrt(fan-in)."""
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d | nn.Linear):
-                bound = 1.0 / math.sqrt(part.weight[0].numel())
-                for parameter in part.parameters():
-                    parameter.uniform_(-bound, bound, generator=generator)

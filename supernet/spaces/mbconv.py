@@ -18,7 +18,7 @@ from supernet.blocks.mbconv import LayerShape, block_cost
 from supernet.cost import Cost, CostTable, StageCosts
 from supernet.spaces.description import Operation, SpaceDescription
 from supernet.window import FlopsWindow
-from supernet.window_resolutions import ResolutionsWindow, SearchWindow
+from supernet.window_resolutions import ResolutionsWindow
 
 if TYPE_CHECKING:
     from supernet.networks.path_supernet import PathSupernet
@@ -33,6 +33,8 @@ class MBConvSpace:
 
     An architecture has one tuple of operation indices for each stage; see `supernet.architecture`.
     """
+
+    encodings = ("superkernel", "separate")
 
     def __init__(self, description: SpaceDescription) -> None:
         self.description = description
@@ -64,6 +66,11 @@ class MBConvSpace:
             shapes.append((first, *[rest] * (stage.depths[1] - 1)))
             inputs = stage.channels
         return tuple(shapes)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The number of layers of each stage, at the largest depth."""
+        return tuple(len(shapes) for shapes in self.shapes)
 
     def choices(self, stage: int, layer: int) -> dict[int, Operation]:
         """Operations offered at a layer: an identity only where it keeps the shape."""
@@ -177,7 +184,9 @@ class MBConvSpace:
         """The architectures with minimum <= MACs <= maximum; WindowError when there is none."""
         return FlopsWindow(self.cost_table(resolution), minimum, maximum)
 
-    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> SearchWindow:
+    def window_of(
+        self, minimum: int, maximum: int, resolutions: Sequence[int] | None
+    ) -> FlopsWindow | ResolutionsWindow:
         """The window of a search: over architectures, or over pairs with one of these resolutions."""
         if resolutions is None:
             return self.window(minimum, maximum)

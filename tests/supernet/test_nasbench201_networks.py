@@ -13,7 +13,7 @@ from torch import nn
 
 from configs.errors import CheckpointError, ConfigError, SpaceError
 from configs.schema import NasBench201
-from supernet.catalog import build_network, build_shared_space, build_space, select
+from supernet.catalog import build_network, build_space, select
 from supernet.networks.nasbench201 import CellModule, TinyNetwork
 from supernet.spaces.nasbench201.cell import COUNT, Cell, all_cells, parse_cell
 from supernet.spaces.nasbench201.costs import NasBench201Description, cell_cost
@@ -140,8 +140,6 @@ def test_what_does_not_fit_is_refused() -> None:
         select("nasbench201/-1")
     with pytest.raises(ConfigError, match="nasbench201/<architecture string or index>"):
         select("nasbench201/")
-    with pytest.raises(SpaceError, match="nasbench201 shares no weights"):
-        build_shared_space("nasbench201")
     space = build_space("nasbench201")
     with pytest.raises(SpaceError, match="is no cell of space"):
         space.cost("11")

@@ -29,7 +29,7 @@ from search.strategies.prioritized import PrioritizedStrategy
 from search.strategies.uniform import UniformStrategy
 from search.training import SupernetTraining
 from supernet.architecture import Architecture
-from supernet.catalog import build_shared_space
+from supernet.catalog import build_layered_space
 from supernet.cost import macs_from_millions
 from supernet.networks.path_supernet import PathSupernet
 from tools.arguments import positive, resolution
@@ -66,7 +66,7 @@ class CreamBenchmark:
     def __init__(self, options: argparse.Namespace, world: World, encoding: str) -> None:
         self.options, self.world, self.encoding = options, world, encoding
         size, device = options.resolution, world.device
-        self.space = build_shared_space(options.space).adapted(channels=3, classes=CLASSES, resolution=size)
+        self.space = build_layered_space(options.space).adapted(channels=3, classes=CLASSES, resolution=size)
         self.window = self.space.window(0, macs_from_millions(options.flops_maximum))
         self.precision = Precision(options.precision, options.dtype, device)
         self.format = memory_format(device, channels_last=True)

@@ -20,7 +20,7 @@ from runtime.world import World, start_world
 from search.strategies.uniform import UniformStrategy
 from search.training import SupernetTraining
 from supernet.architecture import Architecture
-from supernet.catalog import build_shared_space, select
+from supernet.catalog import build_layered_space, select
 from supernet.spaces.mbconv import MBConvSpace
 from tools.arguments import positive, resolution
 from tools.speed.contestants import CLASSES, Batch, Step, timm_spnasnet
@@ -56,7 +56,7 @@ class StepBenchmark:
 
     def __init__(self, options: argparse.Namespace, world: World, size: int) -> None:
         self.options, self.world = options, world
-        self.space = build_shared_space(options.space).adapted(channels=3, classes=CLASSES, resolution=size)
+        self.space = build_layered_space(options.space).adapted(channels=3, classes=CLASSES, resolution=size)
         self.path = _choose_path(self.space, options.path)
         precision = Precision(options.precision, options.dtype, world.device)
         self.batch = Batch(options.batch_size, size, precision, world, options.compile)

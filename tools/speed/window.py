@@ -23,7 +23,7 @@ import torch
 
 from runtime.seeds import derive_seed, make_generator
 from supernet.architecture import Architecture
-from supernet.catalog import build_shared_space
+from supernet.catalog import build_layered_space
 from supernet.cost import CostTable, StageCosts, macs_from_millions
 from supernet.window import FlopsWindow
 from supernet.window_stage import StageChoices, StageVariants
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
-    table = build_shared_space(options.space).cost_table(options.resolution)
+    table = build_layered_space(options.space).cost_table(options.resolution)
     bounds = macs_from_millions(options.minimum), macs_from_millions(options.maximum)
     speed = measure(table, *bounds, options.seconds)
     if options.json:

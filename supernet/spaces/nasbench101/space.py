@@ -27,6 +27,8 @@ class NasBench101Space:
     cell of eight the order matters, for channels that do not divide evenly.
     """
 
+    encodings: tuple[str, ...] = ()
+
     def __init__(self, description: NasBench101Description | None = None) -> None:
         self.description = description or NasBench101Description()
         self.name: str = self.description.name

@@ -46,6 +46,11 @@ class Cell:
         """The official index, 0 to 15,624."""
         return _indices()[self]
 
+    @property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """The edges as the layers of one stage: what a search sees of an architecture of any space."""
+        return (self.operations,)
+
     def to_nodes(self) -> list[list[tuple[str, int]]]:
         """For each node but the input: the operation's name and the source of every edge into it."""
         named = [(OPERATIONS[place], *edge) for place, edge in zip(self.operations, EDGES)]

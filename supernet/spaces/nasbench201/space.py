@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from configs.errors import SpaceError
 from supernet.cost import Cost
-from supernet.spaces.nasbench201.cell import COUNT, Cell, CellError, all_cells, cell_from_names, parse_cell
+from supernet.genomes import NasBench201Genome
+from supernet.space import check_encoding
+from supernet.spaces.nasbench201.cell import (
+    COUNT,
+    EDGES,
+    OPERATIONS,
+    Cell,
+    CellError,
+    all_cells,
+    cell_from_names,
+    parse_cell,
+)
 from supernet.spaces.nasbench201.costs import NasBench201Description, cell_cost
+from supernet.window_bounded import BoundedWindow
 
 if TYPE_CHECKING:
     from supernet.networks.nasbench201 import TinyNetwork
+    from supernet.networks.nasbench201_supernet import CellSupernet
 
 
 class NasBench201Space:
-    """All 15,625 cells, in a network of three stages of five of them."""
+    """All 15,625 cells, in a network of three stages of five of them.
+
+    As a search sees them they have one stage of six layers, the edges, each with the same five operations.
+    """
+
+    encodings = ("separate",)
 
     def __init__(self, description: NasBench201Description | None = None) -> None:
         self.description = description or NasBench201Description()
@@ -77,6 +96,38 @@ class NasBench201Space:
         space = self.at_resolution(resolution) if resolution else self
         return cell_cost(space.description, self.validate(cell))
 
+    # --- what a search sees: one stage, whose layers are the edges ------------------------------------------------
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The number of layers of each stage."""
+        return (len(EDGES),)
+
+    def operations(self, stage: int) -> tuple[str, ...]:
+        """The candidates of a stage; cells hold indices into this tuple."""
+        return OPERATIONS
+
+    def choices(self, stage: int, layer: int) -> dict[int, str]:
+        """Operations offered at a layer: all."""
+        return dict(enumerate(OPERATIONS))
+
+    def window(self, minimum: int, maximum: int, resolution: int | None = None) -> BoundedWindow[Cell]:
+        """The cells with minimum <= MACs <= maximum, those that begin alike together; WindowError if there is none."""
+        space = self.at_resolution(resolution) if resolution else self
+        return BoundedWindow(space, sorted(all_cells()), NasBench201Genome(), minimum, maximum)
+
+    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> BoundedWindow[Cell]:
+        """The window of a search.
+
+        Raises:
+            SpaceError: the image size is a choice, which cells do not name.
+        """
+        if resolutions is not None:
+            raise SpaceError(f"cells of {self.name} have one image size: leave SUPERNET.RESOLUTIONS out")
+        return self.window(minimum, maximum)
+
+    # --- networks ------------------------------------------------------------------------------------------------
+
     def build_network(self, cell: Cell, generator: torch.Generator | None = None) -> TinyNetwork:
         """The network of a cell, freshly initialised (from seed 0 without a generator)."""
         from supernet.networks.nasbench201 import TinyNetwork
@@ -85,16 +136,25 @@ class NasBench201Space:
         network.initialize(generator or torch.Generator().manual_seed(0))
         return network
 
-    def build_supernet(self, encoding: str, generator: torch.Generator | None = None) -> NoReturn:
-        """Refused: its cells are trained one by one.
+    def build_supernet(self, encoding: str, generator: torch.Generator | None = None) -> CellSupernet:
+        """The weight-sharing network that holds every cell, freshly initialised.
 
         Raises:
-            SpaceError: always.
+            SpaceError: another encoding than `separate`.
         """
-        raise SpaceError(
-            f"{self.name} shares no weights between its cells, so there is no supernet: train one with retrain.py"
-        )
+        from supernet.networks.nasbench201_supernet import CellSupernet
 
-    def extract(self, supernet: object, cell: Cell) -> NoReturn:
-        """Refused as `build_supernet`."""
-        self.build_supernet("")
+        check_encoding(self, encoding)
+        network = CellSupernet(self.description)
+        network.initialize(generator or torch.Generator().manual_seed(0))
+        return network
+
+    def extract(self, supernet: CellSupernet, cell: Cell) -> TinyNetwork:
+        """The plain network of a cell with the supernet's weights; its logits equal the supernet's."""
+        from supernet.networks.nasbench201 import TinyNetwork
+
+        with torch.device("meta"):
+            network = TinyNetwork(self.description, self.validate(cell).to_nodes())
+        state = {key: value.clone() for key, value in supernet.path_state_dict(cell).items()}
+        network.load_state_dict(state, assign=True)
+        return network.train(supernet.training)
