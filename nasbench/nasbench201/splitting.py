@@ -171,6 +171,8 @@ class _Scanner:
             self._take(self._take(1)[0])
         elif operation in b"hj":
             self._take(1 if operation == b"h" else 4)
+        elif operation in b"GKqrJM":  # a part of a run, but for its arguments
+            raise EOFError("the file is cut off")
         elif operation not in b"(ute":
             raise NotSplittable
 

@@ -240,7 +240,7 @@ def to_size(content: dict[str, Any]) -> dict[str, Any]:
     names = [":".join(map(str, channels)) for channels in product(range(8, 65, 8), repeat=5)]
     infos = {}
     for index, info in copy.deepcopy(content["arch2infos"]).items():
-        infos[index] = {"90": info["full"], "12": info["less"], "01": copy.deepcopy(info["less"])}
+        infos[index] = {"01": copy.deepcopy(info["less"]), "12": info["less"], "90": info["full"]}
         for state in infos[index].values():
             state["arch_str"] = names[index]
             for result in state["all_results"].values():
