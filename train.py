@@ -34,7 +34,7 @@ from supernet.catalog import build_shared_space
 from supernet.cost import format_millions, macs_from_millions
 from supernet.networks.supernets import Supernet
 from supernet.space import SharedSpace
-from supernet.window_bounded import SearchWindow
+from supernet.window_costed import SearchWindow
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from search.scores import ranked
 from search.training import SupernetTraining, operation_frequencies
 from supernet.pick import Pick, PickedArchitecture
 from supernet.space import SharedSpace
-from supernet.window_bounded import SearchWindow
+from supernet.window_costed import SearchWindow
 
 
 class SearchJournal(Journal):

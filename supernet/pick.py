@@ -15,7 +15,7 @@ from runtime.files import write_json_atomic
 from supernet.architecture import named_resolution
 from supernet.space import SharedSpace
 from supernet.spaces.kinds import restore_space
-from supernet.window_bounded import SearchWindow
+from supernet.window_costed import SearchWindow
 from supernet.window_resolutions import ResolutionsWindow
 
 

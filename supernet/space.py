@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from supernet.networks.plain import MBConvNetwork
     from supernet.networks.supernets import Supernet
     from supernet.window import FlopsWindow
-    from supernet.window_bounded import BoundedWindow, SearchWindow
+    from supernet.window_costed import CostedWindow, SearchWindow
 
     PlainNetwork = MBConvNetwork | CellNetwork | TinyNetwork | NasNetwork
 
@@ -103,7 +103,7 @@ class SharedSpace(SearchSpace, Protocol):
     def adapted(self, *, channels: int, classes: int, resolution: int) -> SharedSpace:
         """The same space for a data set's channels and classes, at a resolution; costs follow."""
 
-    def window(self, minimum: int, maximum: int, resolution: int | None = None) -> FlopsWindow | BoundedWindow[Any]:
+    def window(self, minimum: int, maximum: int, resolution: int | None = None) -> FlopsWindow | CostedWindow[Any]:
         """The architectures with minimum <= MACs <= maximum; WindowError when there is none."""
 
     def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> SearchWindow:

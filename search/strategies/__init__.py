@@ -17,7 +17,7 @@ from supernet.networks.supernets import Supernet
 from supernet.space import SharedSpace, check_encoding
 from supernet.spaces.mbconv import MBConvSpace
 from supernet.window import FlopsWindow
-from supernet.window_bounded import SearchWindow
+from supernet.window_costed import SearchWindow
 
 __all__ = ["Strategy", "build_strategy", "check_strategy"]
 

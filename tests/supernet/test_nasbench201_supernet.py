@@ -19,7 +19,7 @@ from supernet.networks.nasbench201_supernet import CellSupernet
 from supernet.spaces.nasbench201.cell import COUNT, Cell, all_cells, parse_cell
 from supernet.spaces.nasbench201.costs import NasBench201Description
 from supernet.spaces.nasbench201.space import NasBench201Space
-from supernet.window_bounded import BoundedWindow
+from supernet.window_costed import CostedWindow
 
 SPACE = NasBench201Space(NasBench201Description(stem_channels=4, num_cells=1, resolution=9, classes=3))
 NOTHING = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
@@ -139,7 +139,7 @@ def test_what_no_window_holds_is_refused() -> None:
     with pytest.raises(WindowError, match=r"feasible costs go from 7\.78305 to 220\.11969, the nearest are 220\.11969"):
         space.window(300_000_000, 400_000_000)
     window = space.window(220_000_000, 300_000_000)
-    assert isinstance(window, BoundedWindow)
+    assert isinstance(window, CostedWindow)
     assert [str(cell) for cell in window] == [str(Cell((3,) * 6))]
     only_none = [[{0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0, 4: 0.0}] * 6]
     with pytest.raises(WindowError, match="the prior over operations leaves no architecture"):

@@ -9,7 +9,7 @@ from configs.errors import ConfigError
 from runtime.scripts import run
 
 BENCHMARKS = (
-    *("step", "retrain", "cream", "window", "depthwise", "data", "sharing"),
+    *("step", "retrain", "cream", "window", "depthwise", "data", "sharing", "exhaustive"),
     *("nasbench101", "nasbench201", "nasnet"),
 )
 

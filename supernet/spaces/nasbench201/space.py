@@ -22,7 +22,7 @@ from supernet.spaces.nasbench201.cell import (
     parse_cell,
 )
 from supernet.spaces.nasbench201.costs import NasBench201Description, cell_cost
-from supernet.window_bounded import BoundedWindow
+from supernet.window_costed import CostedWindow
 
 if TYPE_CHECKING:
     from supernet.networks.nasbench201 import TinyNetwork
@@ -111,12 +111,12 @@ class NasBench201Space:
         """Operations offered at a layer: all."""
         return dict(enumerate(OPERATIONS))
 
-    def window(self, minimum: int, maximum: int, resolution: int | None = None) -> BoundedWindow[Cell]:
+    def window(self, minimum: int, maximum: int, resolution: int | None = None) -> CostedWindow[Cell]:
         """The cells with minimum <= MACs <= maximum, those that begin alike together; WindowError if there is none."""
         space = self.at_resolution(resolution) if resolution else self
-        return BoundedWindow(space, sorted(all_cells()), NasBench201Genome(), minimum, maximum)
+        return CostedWindow(space, sorted(all_cells()), NasBench201Genome(), minimum, maximum)
 
-    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> BoundedWindow[Cell]:
+    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> CostedWindow[Cell]:
         """The window of a search.
 
         Raises:

@@ -20,7 +20,7 @@ from supernet.window_random import Shuffle
 from supernet.window_resolutions import ResolutionsWindow
 
 
-class BoundedWindow(ListedWindow[A]):
+class CostedWindow(ListedWindow[A]):
     """The listed architectures of a space with `minimum` <= MACs <= `maximum`, in their order.
 
     Args:
@@ -96,5 +96,5 @@ class BoundedWindow(ListedWindow[A]):
         )
 
 
-SearchWindow = FlopsWindow | ResolutionsWindow | BoundedWindow[Any]
+SearchWindow = FlopsWindow | ResolutionsWindow | CostedWindow[Any]
 """What a search trains and picks in."""
