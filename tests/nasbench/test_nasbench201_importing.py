@@ -232,7 +232,8 @@ def test_files_that_are_cut_off_or_absent(folder: Path, official: Path, tmp_path
         importing.import_official(tmp_path / "folder", tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
     (tmp_path / "folder" / "meta.pickle.pbz2").unlink()
-    for source, told in ((tmp_path / "folder", "neither meta.pickle.pbz2"), (tmp_path / "nowhere.pth", "not there|No such")):
+    refused = (tmp_path / "folder", "neither meta.pickle.pbz2"), (tmp_path / "nowhere.pth", "not there|No such")
+    for source, told in refused:
         with pytest.raises(DataError, match=told):
             nas_201_api.NASBench201API(source, verbose=False)
 
