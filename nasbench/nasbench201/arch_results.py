@@ -114,6 +114,21 @@ class ArchResults:
             raise QueryError(f"architecture {self.arch_index} has no seed {is_random!r} on {dataset}, but {made}")
         return [self._trial(dataset, seed) for seed in seeds]
 
+    def means(self, dataset: str, name: str, iepoch: int | None) -> Metrics | None:
+        """The means over a dataset's trials on one set; None where one of them was not evaluated so.
+
+        Raises:
+            QueryError: there are no trials on the dataset.
+        """
+        seeds = self._seeds(dataset)
+        group = None if "all_results" in self.__dict__ else self._groups[dataset]
+        if group is not None and (iepoch is None or iepoch == group.epochs - 1) and name in group.final_means:
+            accuracy, loss, seconds, total = [read(self.arch_index) for read in group.final_means[name]]
+            if accuracy == accuracy and total == total:  # neither is NaN
+                times = {"cur_time": seconds, "all_time": total}
+                return {"iepoch": float(group.epochs - 1), "loss": loss, "accuracy": accuracy, **times}
+        return self.combine([self._trial(dataset, seed) for seed in seeds], name, iepoch)
+
     @classmethod
     def combine(cls, trials: list[ResultsCount], name: str, iepoch: int | None) -> Metrics | None:
         """The means over trials on one set; None where one of them was not evaluated so."""
@@ -138,7 +153,7 @@ class ArchResults:
         """
         trials = self.choose(dataset, is_random)
         name = "x-valid" if setname == "valid" else setname
-        found = self.combine(trials, name, iepoch) if is_random is False else trials[0].peek(name, iepoch)
+        found = self.means(dataset, name, iepoch) if is_random is False else trials[0].peek(name, iepoch)
         if found is None:
             for trial in trials:
                 trial.get_eval(setname, iepoch)

@@ -239,8 +239,8 @@ class BenchmarkInterface:
             QueryError: there is no such architecture, dataset, setting, epoch or seed.
         """
         results = self._results(index if type(index) is int else self._index(index), hp)
-        trials, info = results.choose(dataset, is_random), self._comment(dataset, hp)
-        find = partial(results.combine, trials) if is_random is False else trials[0].peek
+        find = partial(results.means, dataset) if is_random is False else results.choose(dataset, is_random)[0].peek
+        info = self._comment(dataset, hp)
         for split, (loss, accuracy, each, together) in TOPICS.get(dataset, TOPICS["else"]):
             found = find(split, iepoch)
             if found is not None:
@@ -427,7 +427,7 @@ def _reached(results: ArchResults | None, dataset: str, setname: str, flop_max: 
     costs = results.get_compute_costs(dataset)
     if (flop_max is not None and costs["flops"] > flop_max) or (param_max is not None and costs["params"] > param_max):
         return np.nan
-    found = results.combine(results.choose(dataset, False), setname, None)
+    found = results.means(dataset, setname, None)
     return np.nan if found is None else found["accuracy"]
 
 

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nasbench.nasbench201.errors import QueryError
+from nasbench.nasbench201.table import PAIRWISE
 from nasbench.nasbench201.trial import Trial
 
 Numbers = Sequence[float]
-PAIRWISE = 8  # numbers from which on numpy does not add one after the other
 
 
 def mean(values: Numbers) -> float:

@@ -23,6 +23,7 @@ TRIAL = (*COSTS, "rows", "order")  # what a group holds beside its metrics
 EPOCHS = "/epochs"  # ends the name of a metric after every epoch
 TIME = "-time"  # ends the name of a metric in seconds
 NONE = -1  # the row of a trial that was not made
+PAIRWISE = 8  # numbers from which on numpy does not add one after the other
 AXES = (
     "DATASET/SETTING/METRIC has the axes (architecture, seed): after the last epoch, a time the seconds of that epoch; "
     "DATASET/SETTING/METRIC/epochs has (trial, epoch), and DATASET/SETTING/rows the trial of (architecture, seed). "
@@ -62,17 +63,22 @@ class Split:
     epochs: int
 
     @cached_property
-    def final(self) -> tuple[Reader, ...]:
-        """Accuracy, loss, seconds of the last epoch and of all, as functions of (architecture, seed).
+    def final_values(self) -> tuple[NDArray[np.float64] | None, ...]:
+        """Accuracy, loss, seconds of the last epoch and of all, each (architectures, seeds).
 
         The seconds of all epochs are added one by one, as the official packages add them; where epochs take different
-        times they are NaN here.
+        times there are none here.
         """
         total = None
         if self.time is not None and self.time.history is None:
             total = _add(self.time.last, self.epochs)
         columns = (column.last if column else None for column in (self.accuracy, self.loss, self.time))
-        return tuple(_no_reader if values is None else values.item for values in (*columns, total))
+        return (*columns, total)
+
+    @cached_property
+    def final(self) -> tuple[Reader, ...]:
+        """`final_values` as functions of (architecture, seed)."""
+        return tuple(_no_reader if values is None else values.item for values in self.final_values)
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,20 @@ class Group:
         get = self.columns.get
         return {
             name: Split(get(f"{name}-accuracy"), get(f"{name}-loss"), get(name + TIME), self.epochs) for name in names
+        }
+
+    @cached_property
+    def final_means(self) -> dict[str, tuple[Reader, ...]]:
+        """By split the means of `Split.final` over an architecture's trials; NaN where one of them lacks the value.
+
+        Trials are added one by one, as numpy does for fewer than PAIRWISE: with more there are no means here.
+        """
+        if len(self.seeds) >= PAIRWISE:
+            return {}
+        made = self.rows != NONE
+        return {
+            name: tuple(_no_reader if values is None else _mean(values, made).item for values in split.final_values)
+            for name, split in self.splits.items()
         }
 
     def read_seeds(self, index: int) -> list[int]:
@@ -299,6 +319,13 @@ class ResultsTable:
 
 def _no_reader(*_: int) -> float:
     return np.nan
+
+
+def _mean(values: NDArray[np.float64], made: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(architectures,) over the trials that were made; NaN without any."""
+    total = sum(np.where(own, column, 0.0) for column, own in zip(values.T, made.T))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / made.sum(1))
 
 
 def _add(seconds: NDArray[np.float64], epochs: int) -> NDArray[np.float64]:
