@@ -23,7 +23,7 @@ from configs.zoo_arguments import format_arguments, translate
 from data.loading import Images, open_images, read_shape
 from retrain.journal import RetrainJournal
 from retrain.protocol import open_protocol
-from retrain.training import NetworkTraining
+from retrain.training import NetworkTraining, add_auxiliary_head
 from runtime.compilation import compile_in_place
 from runtime.context import Runtime, start
 from runtime.launching import become_launcher
@@ -89,6 +89,7 @@ def build_network(config: Config, runtime: Runtime, selection: Selection) -> nn.
     else:
         network = selection.space.build_network(selection.architecture, make_generator(config.seed, "network"))
     network.set_regularization(config.train.dropout, config.train.drop_path)
+    add_auxiliary_head(network, config.train.auxiliary_weight, make_generator(config.seed, "auxiliary head"))
     network.to(runtime.device, memory_format=runtime.memory_format)
     if config.runtime.compile:
         compile_in_place(network, runtime.device)

@@ -134,11 +134,10 @@ class Train(Section):
         1, description="micro-batches of BATCH_SIZE images whose mean gradient makes one step (retrain.py)"
     )
     evaluation_batch_size: Positive = Field(256, description="images in an evaluation batch on each process")
-    optimizer: Literal["sgd", "rmsproptf", "adamw"] = Field(
-        "sgd", description="sgd is Nesterov's; all from timm or torch"
-    )
+    optimizer: Literal["sgd", "rmsproptf", "adamw"] = Field("sgd", description="all from timm or torch")
     lr: Annotated[float, Field(gt=0.0)] = Field(1.0, description="peak learning rate, for the whole global batch")
     momentum: Fraction = Field(0.9, description="momentum of sgd and rmsproptf")
+    nesterov: bool = Field(True, description="sgd: Nesterov's momentum; false: the plain one")
     rmsprop_decay: Fraction = Field(0.9, description="decay of rmsproptf's mean square, which starts at 1")
     eps: Annotated[float, Field(gt=0.0)] = Field(1e-3, description="epsilon of rmsproptf (inside the root) and adamw")
     weight_decay: NonNegative = Field(1e-4, description="decay of weights (L2 but for adamw)")
@@ -159,7 +158,15 @@ class Train(Section):
     )
     ema_decay: Fraction = Field(0.0, description="decay of the averaged weights (retrain.py); 0: none are kept")
     dropout: Fraction = Field(0.0, description="dropout before the classifier (retrain.py)")
-    drop_path: Fraction = Field(0.0, description="stochastic depth of the last block, linear from 0 (retrain.py)")
+    drop_path: Fraction = Field(
+        0.0,
+        description="stochastic depth of the last block, linear from 0 (retrain.py); of nasnet an edge's of the last "
+        "cell, linear from 0 over the training too",
+    )
+    auxiliary_weight: NonNegative = Field(
+        0.0,
+        description="weight of the auxiliary head's loss, of networks that have one: nasnet's (retrain.py); 0: none",
+    )
     inherit: str = Field(
         "", description="retrain.py starts from the weights of this supernet: a checkpoint or the folder of a search"
     )
@@ -228,6 +235,20 @@ class NasBench201(Section):
 
     stem_channels: Annotated[int, Field(ge=1, le=16384)] = Field(16, description="output channels of the stem")
     num_cells: Annotated[int, Field(ge=1, le=64)] = Field(5, description="cells of each of the three stages")
+
+
+class NasNet(Section):
+    """The network around NASNet's cells (MODEL_SELECTION nasnet_a_mobile, or SUPERNET.SPACE nasnet)."""
+
+    stem: Literal["imagenet", "cifar"] = Field(
+        "imagenet",
+        description="imagenet: a convolution of stride 2 and two reduction cells; cifar: a convolution of stride 1",
+    )
+    stem_filters: Annotated[int, Field(ge=1, le=16384)] = Field(32, description="output channels of the stem")
+    filters: Annotated[int, Field(ge=8, le=16384)] = Field(
+        44, description="channels of a node in the first of the three stacks, doubled in each other (4 @ 1056: 44)"
+    )
+    cells: Annotated[int, Field(ge=1, le=64)] = Field(4, description="normal cells of a stack")
 
 
 class Board(Section):
@@ -410,20 +431,28 @@ class Config(Section):
     model_selection: int | str = Field(
         -1,
         description="the network of retrain.py and test.py: 14, 43, 112, 114, 287, 481, 604 (Cream), spnasnet_100, "
-        "nasbench_macro/<digits>, nasbench101/<hash>, nasbench201/<architecture string or index>, or -1: INPUT_ARCH",
+        "nasnet_a_mobile, nasbench_macro/<digits>, nasbench101/<hash>, nasbench201/<architecture string or index>, "
+        "or -1: INPUT_ARCH",
     )
     input_arch: (
-        list[list[int]] | tuple[list[list[int]], list[str]] | dict[str, list[list[int]] | list[str]] | str | int | None
+        list[list[int]]
+        | tuple[list[list[int]], list[str]]
+        | dict[str, list[list[int]] | list[str]]
+        | dict[str, list[list[tuple[int, str]]] | list[int]]
+        | str
+        | int
+        | None
     ) = Field(
         None,
         description="architecture where MODEL_SELECTION is -1: a nested list of SUPERNET.SPACE, its text form, "
         "or a pick.json (its best; pick.json#2 its third); of nasbench101 also {matrix: …, ops: …} or [matrix, ops], "
-        "of nasbench201 an index",
+        "of nasbench201 an index, of nasnet {normal: …, reduction: …}",
     )
     data: Data = Field(default_factory=Data, description="the data set")
     supernet: Supernet = Field(default_factory=Supernet, description="space and encoding")
     nasbench101: NasBench101 = Field(default_factory=NasBench101, description="around a cell of NAS-Bench-101")
     nasbench201: NasBench201 = Field(default_factory=NasBench201, description="around a cell of NAS-Bench-201")
+    nasnet: NasNet = Field(default_factory=NasNet, description="around NASNet's cells")
     train: Train = Field(default_factory=Train, description="training of weights")
     search: Search = Field(default_factory=Search, description="supernet strategy")
     picker: Picker = Field(default_factory=Picker, description="choice of the winners")
@@ -433,7 +462,7 @@ class Config(Section):
     @property
     def surroundings(self) -> dict[str, Section]:
         """The sections of the networks around cells, by the names of their spaces."""
-        return {"nasbench101": self.nasbench101, "nasbench201": self.nasbench201}
+        return {"nasbench101": self.nasbench101, "nasbench201": self.nasbench201, "nasnet": self.nasnet}
 
     @model_validator(mode="after")
     def _check_slice(self) -> Config:

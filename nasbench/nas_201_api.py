@@ -16,9 +16,12 @@ from nasbench.nasbench201.arch_results import ArchResults
 from nasbench.nasbench201.errors import QueryError
 from nasbench.nasbench201.interface import BenchmarkInterface, announced
 from nasbench.nasbench201.results import ResultsCount
+from nasbench.nasbench201.unpickling import allow_numbers
 from supernet.spaces.nasbench201.text import str2lists, str2matrix
 
 __all__ = ["ArchResults", "NASBench201API", "ResultsCount"]
+
+allow_numbers()
 
 
 class NASBench201API(BenchmarkInterface):

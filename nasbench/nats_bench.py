@@ -161,8 +161,7 @@ class _NATS(BenchmarkInterface):
 
     def _mean_costs(self, values: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray:
         means = mean_over_seeds(values)
-        with np.errstate(invalid="ignore"):
-            unequal = np.flatnonzero((values != values[:, :1]).any(1))
+        unequal = np.flatnonzero(np.fmax.reduce(values, 1) > np.fmin.reduce(values, 1))
         for index in unequal:
             known = [place for place, value in enumerate(values[index].tolist()) if value == value]
             if known:

@@ -66,20 +66,20 @@ class TabularBenchmark:
         Raises:
             DataError: all are.
         """
-        known = np.flatnonzero(~np.isnan(results[0] + results[1]))
+        validation, test, seconds = results
+        known = np.flatnonzero(~np.isnan(validation + test))
         if not len(known):
             raise DataError(f"the table holds no results of {name}")
-        validation, test, seconds = (part if part is None else part[known] for part in results)
-        assert validation is not None and test is not None
-        window = ListedWindow([architectures[place] for place in known], genome)
-        return cls(name, window, validation, test, seconds, everything - len(known))
+        window = ListedWindow([architectures[place] for place in known.tolist()], genome)
+        times = None if seconds is None else seconds[known]
+        return cls(name, window, validation[known], test[known], times, everything - len(known))
 
     def __len__(self) -> int:
         return len(self.validation)
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
-        """(n,) the architectures from the best validation score down; equal ones in their own order, as pickers rank."""
+        """(n,) from the best validation score down; equal ones in the architectures' order, as pickers rank."""
         members = self.window.architectures
         return np.array(sorted(range(len(self)), key=lambda row: (-self.validation[row], members[row])))
 
@@ -97,11 +97,11 @@ def open_benchmark(name: str, table: Path, dataset: str | None = None, setting: 
     Args:
         table: of NAS-Bench-101 and -201 what the tool of that name imported; of NAS-Bench-Macro its published JSON.
         dataset: a key of SEARCHED_201; None: cifar10, which the other benchmarks have alone.
-        setting: epochs of a training; None: the longest, which is NAS-Bench-Macro's only one.
+        setting: epochs of a training; None: the benchmark's longest.
 
     Raises:
-        ConfigError: no such benchmark or data set, or no such setting in the table.
-        DataError: the file is not there or of another kind.
+        ConfigError: no such benchmark, data set or setting.
+        DataError: the file is not there, of another kind, or without that data set and setting.
     """
     if name not in (openers := {"nasbench201": _open_201, "nasbench101": _open_101, "nasbench_macro": _open_macro}):
         raise ConfigError(f"there is no benchmark {name!r}; there are {', '.join(openers)}")
@@ -126,9 +126,11 @@ def read_results_201(path: Path, dataset: str, setting: str) -> Results:
     A query takes all epochs of training and one validation, as in the official `simulate_train_eval`.
 
     Raises:
-        DataError: no such table; OnePathError: the table has not this data set and setting.
+        DataError: no such table, or it has not this data set and setting.
     """
     table = NasBench201Results.open(path)
+    if table.architectures != tuple(map(str, all_cells())):
+        raise DataError(f"{path} holds another benchmark than NAS-Bench-201's 15,625 cells")
     (searched, split), (tested, held_out) = SEARCHED_201[dataset]
     validation, test = (
         _mean(table.values(name, setting, f"{part}-accuracy")) for name, part in ((searched, split), (tested, held_out))

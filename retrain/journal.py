@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from configs.schema import Config
+from nasbench.nasbench201.runs import FILE, write_trial
 from retrain.milestones import Milestones
 from retrain.training import NetworkTraining
-from retrain.trial import FILE, Trial, write_trial
+from retrain.trial import Trial
 from runtime.context import Runtime
 from runtime.files import write_json_atomic
 from runtime.journal import Journal
@@ -37,6 +38,7 @@ class RetrainJournal(Journal):
             "job": "retrain",
             "selection": describe_selection(selection),
             "evaluated epochs": protocol and protocol.epochs,
+            "auxiliary head": True if config.train.auxiliary_weight else None,
         }
         super().__init__(config, runtime, steps_per_epoch, identity)
         self.selection, self.training, self.protocol = selection, training, protocol

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +23,7 @@ from runtime.optimization import (
     load_optimizer,
     set_learning_rate,
 )
-from runtime.position import Position
+from runtime.position import Position, steps_before
 from runtime.precision import Precision
 from runtime.seeds import seed_libraries
 from runtime.statistics import RunningStatistics
@@ -31,6 +32,38 @@ from runtime.world import World
 if TYPE_CHECKING:
     from timm.data import Mixup
     from timm.utils import ModelEmaV3
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """A network whose regularisation grows over the training."""
+
+    def set_progress(self, share: float) -> None:
+        """How much of the training is done, 0 to 1."""
+
+
+@runtime_checkable
+class HasAuxiliaryHead(Protocol):
+    """A network with a place for a second classifier, whose logits it gives beside its own in training mode."""
+
+    def add_auxiliary_head(self, generator: torch.Generator) -> None:
+        """Make the classifier, freshly initialised."""
+
+
+def add_auxiliary_head(network: nn.Module, weight: float, generator: torch.Generator) -> None:
+    """Give a network the second classifier whose loss counts with TRAIN.AUXILIARY_WEIGHT; 0: none.
+
+    Raises:
+        ConfigError: the network has no place for one.
+    """
+    if not weight:
+        return
+    if not isinstance(network, HasAuxiliaryHead):
+        raise ConfigError(
+            f"TRAIN.AUXILIARY_WEIGHT={weight:g} needs a network with an auxiliary head, nasnet_a_mobile or one of "
+            "SUPERNET.SPACE=nasnet; set it to 0"
+        )
+    network.add_auxiliary_head(generator)
 
 
 class NetworkTraining:
@@ -77,6 +110,8 @@ class NetworkTraining:
             self.network.train()
         seed_libraries(self.seed, "step", position.total, self.world.rank)
         set_learning_rate(self.optimizer, learning_rate(self.config, position.total, position.steps_per_epoch))
+        if isinstance(self.network, Scheduled):
+            self.network.set_progress(position.total / steps_before(self.config.epochs, position.steps_per_epoch))
         if self.mixup:
             images, labels = self.mixup(images, labels)
         parts = zip(images.chunk(self.config.accumulation), labels.chunk(self.config.accumulation))
@@ -87,10 +122,16 @@ class NetworkTraining:
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         smoothing = 0.0 if self.mixup else self.config.label_smoothing  # mixed labels are smooth already
-        logits = self.network(images).float()
+        outputs = self.network(images)
+        logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+        logits = logits.float()
         if self.observe:
             self.observe(logits, labels)
-        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        for one in auxiliary:
+            entropy = functional.cross_entropy(one.float(), labels, label_smoothing=smoothing)
+            loss = loss + self.config.auxiliary_weight * entropy
+        return loss
 
     def synchronize(self) -> None:
         """Average batch-norm statistics over the ranks; called by all of them before evaluating."""

@@ -6,28 +6,24 @@ Dong and Yang 2020, https://arxiv.org/abs/2001.00326, sec. 2.3 and 2.4. The reco
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from configs.errors import ConfigError, DataError
+from configs.errors import ConfigError
 from configs.schema import Config, Data
 from data.loading import Images
 from data.splits import HALVES
 from retrain.training import NetworkTraining
-from runtime.files import write_json_atomic
 from runtime.position import StepsPerEpoch, steps_before
 from supernet.catalog import Selection
 from supernet.cost import Cost
 from supernet.evaluation import Evaluation, count_correct, evaluate
 from supernet.spaces.nasbench201.space import NasBench201Space
 
-FILE = "trial.json"
 SPLITS = {"x-valid": "search", "ori-test": "test"}
 CIFAR100 = dict(zip(("x-valid", "x-test"), HALVES))  # ori-test is both together
 METRICS = {"acc1es": "top1", "acc5es": "top5", "losses": "loss", "times": "seconds"}
@@ -168,29 +164,6 @@ class Trial:
             return []
         seconds = sum(self.results[-1][name]["seconds"] for name in self._loaders)
         return [seconds / self._batches]
-
-
-def write_trial(path: Path, trial: Mapping[str, Any]) -> None:
-    """Write a record (`Trial.to_json`) as JSON, in which epochs are texts.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    write_json_atomic(path, trial)
-
-
-def read_trial(path: Path) -> dict[str, Any]:
-    """The record of `write_trial`, epochs as numbers again.
-
-    Raises:
-        DataError: the file cannot be read, or is no such record.
-    """
-    try:
-        trial = json.loads(path.read_text(encoding="utf-8"))
-        trains = {f"train_{field}": trial[f"train_{field}"] for field in METRICS}
-        return {**trial, **{name: {int(key): one for key, one in values.items()} for name, values in trains.items()}}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is no trial of retrain.py ({type(error).__name__}: {error})") from error
 
 
 def _name_sets(config: Data, holds_out: bool) -> tuple[str, dict[str, str]]:

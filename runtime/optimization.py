@@ -28,7 +28,8 @@ def build_optimizer(config: Train, parameters: Sequence[nn.Parameter]) -> torch.
     ]
     match config.optimizer:
         case "sgd":
-            sgd = torch.optim.SGD(groups, config.lr, config.momentum, nesterov=config.momentum > 0, fused=fused)
+            nesterov = config.nesterov and config.momentum > 0
+            sgd = torch.optim.SGD(groups, config.lr, config.momentum, nesterov=nesterov, fused=fused)
             if config.momentum:
                 sgd.register_step_pre_hook(_start_momentum)
             return sgd

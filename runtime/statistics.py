@@ -12,14 +12,14 @@ _ALIGNMENT = 32  # elements; kernels may want the buffers' addresses aligned
 
 
 class RunningStatistics:
-    """The floating-point buffers of a module, made views of one flat tensor."""
+    """The floating-point buffers of a module that its state_dict has, made views of one flat tensor."""
 
     def __init__(self, module: nn.Module) -> None:
         self._owners = [
             (part, name, f"{prefix}.{name}" if prefix else name)
             for prefix, part in module.named_modules()
             for name, buffer in part.named_buffers(recurse=False)
-            if buffer.is_floating_point()
+            if buffer.is_floating_point() and name not in part._non_persistent_buffers_set
         ]
         self._flat = torch.zeros(0)
 

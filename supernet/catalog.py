@@ -18,6 +18,7 @@ from supernet.pick import Pick
 from supernet.space import SearchSpace, SharedSpace
 from supernet.spaces.kinds import CELL_SPACES
 from supernet.spaces.mbconv import MBConvSpace
+from supernet.spaces.nasnet.genotype import NASNET_A
 from supernet.spaces.reading import read_space
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ PUBLISHED: dict[str, Published] = {
     "481": Published("cream", "[[0],[3,4,3,1],[3,2,3,0],[3,3,3,1,1],[3,3,3,3],[3,3,3,3],[0]]", 224),
     "604": Published("cream", "[[0],[3,3,2,3,3],[3,2,3,2,3],[3,2,3,2,3],[3,3,2,2,3,3],[3,3,2,3,3,3],[0]]", 224),
     "spnasnet_100": Published("spnas", "[[0],[0,0,0,4],[3,0,0,0],[3,0,0,0],[3,2,2,2],[3,3,3,3],[0]]", 224),
+    "nasnet_a_mobile": Published("nasnet", str(NASNET_A), 224),
 }
 ALIASES = {"112": "114"}
 # The released child builder ignored the index in a choice stage of one block and took the stage's default; the
@@ -250,10 +252,10 @@ def _select_input(input_arch: InputArch | None, space_name: str) -> Selection:
         )
     if isinstance(input_arch, str) and ".json" in input_arch:
         return _select_picked(input_arch)
-    if space_name in CELL_SPACES:
-        return _select_cell(space_name, input_arch)
-    space = build_space(space_name)
     try:
+        if space_name in CELL_SPACES:
+            return _select_cell(space_name, input_arch)
+        space = build_space(space_name)
         architecture = space.parse(input_arch)
     except SpaceError as error:
         raise SpaceError(f"INPUT_ARCH, read as one of SUPERNET.SPACE={space_name}: {error}") from error

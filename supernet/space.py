@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
     from supernet.networks.nasbench101 import CellNetwork
     from supernet.networks.nasbench201 import TinyNetwork
+    from supernet.networks.nasnet import NasNetwork
     from supernet.networks.plain import MBConvNetwork
     from supernet.networks.supernets import Supernet
     from supernet.window import FlopsWindow
     from supernet.window_costed import CostedWindow, SearchWindow
 
-    PlainNetwork = MBConvNetwork | CellNetwork | TinyNetwork
+    PlainNetwork = MBConvNetwork | CellNetwork | TinyNetwork | NasNetwork
 
 
 class SearchSpace(Protocol):
-    """A space as retrain.py, test.py and the tools of one network see it: `MBConvSpace` and the spaces of cells.
+    """A space as retrain.py, test.py and the tools of one network see it: that of MBConv layers, or one of cells.
 
     Its architectures are immutable, hashable values, of a class of the space's own, with `to_list()`, which `parse`
     reads back. A space without weight sharing refuses `build_supernet` and `extract` with a SpaceError. `description`

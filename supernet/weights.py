@@ -17,6 +17,7 @@ from supernet.spaces.kinds import restore_space
 if TYPE_CHECKING:
     from supernet.space import PlainNetwork
 
+TRAINING_ONLY = "auxiliary."  # begins the names of weights that a network has while it is trained
 LAYOUTS = {"ema": "state_dict_ema", "plain": "state_dict"}  # the first that a file has is what `auto` means
 
 
@@ -74,12 +75,13 @@ def network_weights(state: Mapping[str, Any], source: str | Path, wanted: str = 
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load a complete state_dict.
+    """Load a complete state_dict; of an auxiliary head only where the network has one.
 
     Raises:
         CheckpointError: keys or shapes differ; the first few are named.
     """
     own = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    weights = {key: value for key, value in weights.items() if key in own or not key.startswith(TRAINING_ONLY)}
     given = {key: tuple(getattr(value, "shape", ())) for key, value in weights.items()}
     differences = [f"{key} is missing" for key in own if key not in given]
     differences += [f"{key} is not in this network" for key in given if key not in own]
@@ -88,7 +90,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str 
         shown = "; ".join(differences[:3])
         more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
         raise CheckpointError(f"{source} holds the weights of another network: {shown}{more}")
-    network.load_state_dict(dict(weights))
+    network.load_state_dict(weights)
 
 
 def stored_selection(state: Mapping[str, Any], source: str | Path) -> Selection | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import Generic
 
 import numpy as np
@@ -15,7 +17,8 @@ from supernet.window_prior import Prior
 from supernet.window_random import uniform_integers
 
 TRIES = 64  # proposals for a child
-BLOCKS, BLOCK = 16, 256  # proposals under a prior, before every member's weight is computed
+FEW = 4096  # members, up to which a draw under a prior weighs them all
+BLOCKS, BLOCK = 16, 256  # proposals under a prior in a larger window, before all are weighed
 
 
 class ListedWindow(Generic[A]):
@@ -66,14 +69,11 @@ class ListedWindow(Generic[A]):
         if prior is None:
             return [self.architectures[place] for place in uniform_integers(self.count, count, generator)]
         drawn: list[A] = []
-        for _ in range(BLOCKS):
-            if len(drawn) >= count:
-                break
-            proposed = map(self.genome.decode, self._propose(min(BLOCK, 2 * (count - len(drawn))), prior, generator))
-            drawn += [member for member in proposed if member in self.places]
-        if len(drawn) < count:
-            drawn += self._weighted(count - len(drawn), prior, generator)
-        return drawn[:count]
+        for block in (count, *[BLOCK] * BLOCKS) if self.count > FEW else ():
+            if len(drawn) < count:
+                proposed = map(self.genome.decode, self._propose(block, prior, generator))
+                drawn += [member for member in proposed if member in self.places]
+        return drawn[:count] if len(drawn) >= count else drawn + self._weigh(count - len(drawn), prior, generator)
 
     def mutate(self, architecture: A, probability: float, generator: torch.Generator) -> A:
         """Another member that agrees with the parent on all genes which are not set free, each with `probability`.
@@ -139,19 +139,26 @@ class ListedWindow(Generic[A]):
 
     def _propose(self, count: int, prior: Prior, generator: torch.Generator) -> Iterator[Genes]:
         """Independent draws, each gene by its weights."""
-        uniform = torch.rand((len(prior[0]), count), generator=generator, dtype=torch.float64).numpy()
-        columns = []
-        for weights, shares in zip(prior[0], uniform):
-            ends = np.cumsum(list(weights.values()))
-            columns.append(
-                np.array(list(weights))[np.searchsorted(ends[:-1], shares * ends[-1], side="right")].tolist()
+        genes = [(list(weights), list(accumulate(weights.values()))) for weights in prior[0]]
+        for uniform in torch.rand((count, len(genes)), generator=generator, dtype=torch.float64).tolist():
+            yield tuple(
+                values[bisect(ends, share * ends[-1], hi=len(ends) - 1)]
+                for share, (values, ends) in zip(uniform, genes)
             )
-        return zip(*columns)
 
-    def _weighted(self, count: int, prior: Prior, generator: torch.Generator) -> list[A]:
-        """Draws from all members by their weights, for a prior that leads out of the window nearly always."""
-        encoded = (zip(prior[0], self.genome.encode(member)) for member in self.architectures)
-        ends = np.cumsum([np.prod([weights[value] for weights, value in genes]) for genes in encoded])
+    def _weigh(self, count: int, prior: Prior, generator: torch.Generator) -> list[A]:
+        """Draws from all members by their weights, where they are few or proposals lead out of the window."""
+        weights = [
+            np.array([shares[value] for value in values]) for shares, values in zip(prior[0], self.genome.values)
+        ]
+        ends = np.prod([share[places] for share, places in zip(weights, self._encoded)], axis=0).cumsum()
         uniform = torch.rand(count, generator=generator, dtype=torch.float64).numpy()
         chosen = np.searchsorted(ends[:-1], uniform * ends[-1], side="right")
-        return [self.architectures[place] for place in chosen]
+        return [self.architectures[place] for place in chosen.tolist()]
+
+    @cached_property
+    def _encoded(self) -> list[np.ndarray]:
+        """For each gene (members,) the place of its value."""
+        places = [{value: place for place, value in enumerate(values)} for values in self.genome.values]
+        columns = zip(*map(self.genome.encode, self.architectures))
+        return [np.array([known[value] for value in column], np.uint8) for known, column in zip(places, columns)]

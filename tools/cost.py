@@ -6,14 +6,14 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from pydantic.fields import FieldInfo
+
 from configs.loading import load_config
-from configs.schema import NasBench101, NasBench201, Section
+from configs.schema import Config
 from runtime.scripts import run
 from supernet.catalog import select
 from supernet.cost import format_millions
-from tools.arguments import add_selection, positive, resolution
-
-SURROUNDINGS: dict[str, type[Section]] = {"nasbench101": NasBench101, "nasbench201": NasBench201}
+from tools.arguments import add_selection, resolution
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,13 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ConfigError, SpaceError: the selection or architecture is not known, or a number is not allowed.
     """
     options = _parser().parse_args(arguments)
-    keys = [
-        f"{space.upper()}.{name.upper()}={getattr(options, name)}"
-        for space, section in SURROUNDINGS.items()
-        for name in section.model_fields
-    ]
-    surroundings = load_config(None, keys).surroundings
-    selected = select(options.selection, options.input_arch, options.space, surroundings)
+    keys = [f"{section}.{name.upper()}={getattr(options, name)}" for section, name in _surroundings()]
+    selected = select(options.selection, options.input_arch, options.space, load_config(None, keys).surroundings)
     pixels = options.resolution or selected.space.resolution
     cost = selected.space.cost(selected.architecture, pixels)
     if options.json:
@@ -47,12 +42,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.cost", description=__doc__)
     add_selection(parser)
     parser.add_argument("--resolution", type=resolution, help="pixels; default: as published, or the space's own")
-    for space, section in SURROUNDINGS.items():
-        for name, field in section.model_fields.items():
-            text = f"of a cell of {space}: {field.description}; default: %(default)s"
-            parser.add_argument(f"--{name.replace('_', '-')}", type=positive, default=field.default, help=text)
+    for (section, name), field in _surroundings().items():
+        text = f"of a cell of {section.lower()}: {field.description}; default: %(default)s"
+        parser.add_argument(f"--{name.replace('_', '-')}", default=field.default, help=text)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser
+
+
+def _surroundings() -> dict[tuple[str, str], FieldInfo]:
+    """The keys of the network around a cell, by section and name."""
+    sections = {space.upper(): type(section) for space, section in Config().surroundings.items()}
+    return {(space, name): field for space, kind in sections.items() for name, field in kind.model_fields.items()}
 
 
 if __name__ == "__main__":

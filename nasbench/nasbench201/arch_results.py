@@ -106,8 +106,7 @@ class ArchResults:
         """The trials that `get_metrics` is asked for; raises QueryError where there are none."""
         seeds = self._seeds(dataset)
         if isinstance(is_random, bool):
-            generator = self.__dict__.get("_generator", random)
-            seeds = [seeds[generator.randint(0, len(seeds) - 1)]] if is_random else seeds
+            seeds = [self.__dict__.get("_generator", random).choice(seeds)] if is_random else seeds
         elif is_random in seeds:
             seeds = [int(is_random)]
         else:
@@ -115,16 +114,29 @@ class ArchResults:
             raise QueryError(f"architecture {self.arch_index} has no seed {is_random!r} on {dataset}, but {made}")
         return [self._trial(dataset, seed) for seed in seeds]
 
+    def means(self, dataset: str, name: str, iepoch: int | None) -> Metrics | None:
+        """The means over a dataset's trials on one set; None where one of them was not evaluated so.
+
+        Raises:
+            QueryError: there are no trials on the dataset.
+        """
+        seeds = self._seeds(dataset)
+        group = None if "all_results" in self.__dict__ else self._groups[dataset]
+        if group is not None and (iepoch is None or iepoch == group.epochs - 1) and name in group.final_means:
+            accuracy, loss, seconds, total = [read(self.arch_index) for read in group.final_means[name]]
+            if accuracy == accuracy and total == total:  # neither is NaN
+                times = {"cur_time": seconds, "all_time": total}
+                return {"iepoch": float(group.epochs - 1), "loss": loss, "accuracy": accuracy, **times}
+        return self.combine([self._trial(dataset, seed) for seed in seeds], name, iepoch)
+
     @classmethod
-    def combine(cls, trials: list[ResultsCount], name: str, iepoch: int | None, average: bool) -> Metrics | None:
-        """What one set tells of the trials; None where one of them was not evaluated so."""
+    def combine(cls, trials: list[ResultsCount], name: str, iepoch: int | None) -> Metrics | None:
+        """The means over trials on one set; None where one of them was not evaluated so."""
         found = [metrics for trial in trials if (metrics := trial.peek(name, iepoch)) is not None]
         if len(found) < len(trials):
             return None
-        if not average:
-            return found[0]
-        columns = {key: [metrics[key] for metrics in found] for key in found[0]}
-        return {key: None if None in values else cls.trial_class.mean(values) for key, values in columns.items()}
+        mean, columns = cls.trial_class.mean, {key: [metrics[key] for metrics in found] for key in found[0]}
+        return {key: None if None in values else mean(values) for key, values in columns.items()}
 
     def get_metrics(
         self, dataset: str, setname: str, iepoch: int | None = None, is_random: bool | int = False
@@ -140,7 +152,8 @@ class ArchResults:
             QueryError: there is no such dataset, set, epoch or seed.
         """
         trials = self.choose(dataset, is_random)
-        found = self.combine(trials, "x-valid" if setname == "valid" else setname, iepoch, is_random is False)
+        name = "x-valid" if setname == "valid" else setname
+        found = self.means(dataset, name, iepoch) if is_random is False else trials[0].peek(name, iepoch)
         if found is None:
             for trial in trials:
                 trial.get_eval(setname, iepoch)
@@ -292,7 +305,7 @@ class ArchResults:
             )
             sets = {"train": "train", **self.shown.get(dataset, SHOWN_ELSE)}
             trials = self.choose(dataset, False)
-            reached = {name: self.combine(trials, split, None, True) for name, split in sets.items()}
+            reached = {name: self.combine(trials, split, None) for name, split in sets.items()}
             told = [f"{name} : [{self._tell(found)}]" for name, found in reached.items() if found]
             lines.append(f"{dataset:14s} {', '.join(told)}")
         return lines
@@ -309,6 +322,6 @@ class ArchResults:
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}(arch-index={self.arch_index}, arch={self.arch_str}, {len(self.all_results)} runs, "
+            f"ArchResults(arch-index={self.arch_index}, arch={self.arch_str}, {len(self.all_results)} runs, "
             f"clear={self.clear_net_done})"
         )

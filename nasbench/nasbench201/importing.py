@@ -44,9 +44,9 @@ def import_official(path: Path, out: Path, announce: bool = False) -> ResultsTab
         parts = _find_parts(staging, source)
         done = min(len(parts) * PART, len(source))
         records = track(source.records(done), len(source), f"importing {path.name}", "architectures", announce, done)
-        while chunk := list(islice(records, PART)):
-            parts.append(staging / f"part-{len(parts):05d}{SAFETENSORS}")
-            part = collect(chunk, source.architectures, path)
+        for number in range(len(parts), -(-len(source) // PART)):
+            part = collect(islice(records, PART), source.architectures, path)
+            parts.append(staging / f"part-{number:05d}{SAFETENSORS}")
             write_table(parts[-1], part.tensors, part.metadata)
         openers = [partial(open_table, part) for part in parts]
         evaluated, tensors, facts = merge(openers, len(source.architectures))

@@ -7,7 +7,7 @@ import operator
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -19,13 +19,20 @@ from nasbench.nasbench201.benchmark import mean_over_seeds
 from nasbench.nasbench201.errors import QueryError
 from nasbench.nasbench201.importing import build_table, import_cached
 from nasbench.nasbench201.sources import check_official, official_records
-from nasbench.nasbench201.table import DATASETS, ResultsTable
+from nasbench.nasbench201.table import DATASETS, NONE, ResultsTable
 from nasbench.nasbench201.unpickling import load_weights
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Info = dict[str, Any]
-SETS_ELSE = {"train": "train", "valid": "x-valid", "test": "x-test", "valtest": "ori-test"}  # for `get_more_info`
-SETS = {name: {"train": "train", "valid": "x-valid", "test": "ori-test"} for name in ("cifar10", "cifar10-valid")}
+KINDS = ("loss", "accuracy", "per-time", "all-time")
+TOPICS = {  # what `get_more_info` tells: the split, and its keys
+    name: [(split, [f"{topic}-{kind}" for kind in KINDS]) for topic, split in splits.items()]
+    for name, splits in {
+        "cifar10-valid": {"train": "train", "valid": "x-valid", "test": "ori-test"},
+        "cifar10": {"train": "train", "valid": "x-valid", "test": "ori-test"},
+        "else": {"train": "train", "valid": "x-valid", "test": "x-test", "valtest": "ori-test"},
+    }.items()
+}
 
 
 def announced(method: Method) -> Method:
@@ -186,7 +193,7 @@ class BenchmarkInterface:
                 return self._reloaded[index][setting]
             raise QueryError(f"architecture {index} has the settings {', '.join(self._reloaded[index])}, not {hp!r}")
         if not self.table.evaluated.item(index):
-            known = self.evaluated_indexes
+            known = sorted(self.evaluated_indexes)
             raise QueryError(
                 f"there are no results of architecture {index}, but of {len(known)} others: {_list(known)}"
             )
@@ -231,17 +238,16 @@ class BenchmarkInterface:
         Raises:
             QueryError: there is no such architecture, dataset, setting, epoch or seed.
         """
-        results = self._results(self._index(index), hp)
-        if is_random is True:
-            is_random = self._generator.choice(results.get_dataset_seeds(dataset))
-        trials, info = results.choose(dataset, is_random), self._comment(dataset, hp)
-        for name, split in SETS.get(dataset, SETS_ELSE).items():
-            found = results.combine(trials, split, iepoch, is_random is False)
+        results = self._results(index if type(index) is int else self._index(index), hp)
+        find = partial(results.means, dataset) if is_random is False else results.choose(dataset, is_random)[0].peek
+        info = self._comment(dataset, hp)
+        for split, (loss, accuracy, each, together) in TOPICS.get(dataset, TOPICS["else"]):
+            found = find(split, iepoch)
             if found is not None:
                 seconds = found["all_time"]
-                info[f"{name}-loss"], info[f"{name}-accuracy"] = found["loss"], found["accuracy"]
-                info[f"{name}-per-time"] = None if seconds is None else seconds / (found["iepoch"] + 1)
-                info[f"{name}-all-time"] = seconds
+                info[loss], info[accuracy] = found["loss"], found["accuracy"]
+                info[each] = None if seconds is None else seconds / (found["iepoch"] + 1)
+                info[together] = seconds
         return info
 
     def _comment(self, dataset: str, hp: str | int) -> Info:
@@ -309,7 +315,7 @@ class BenchmarkInterface:
         """The index of the highest mean accuracy within limits in millions, and that accuracy; -1 and None without."""
         dataset, setname = remap_dataset_set_names(dataset, setname)
         group = self.table.group(dataset, hp)
-        accuracies = mean_over_seeds(group.values(f"{'x-valid' if setname == 'valid' else setname}-accuracy"))
+        accuracies = mean_over_seeds(group.values(f"{setname}-accuracy"))
         for name, most in (("flops", flop_max), ("params", param_max)):
             if most is not None:
                 with np.errstate(invalid="ignore"):
@@ -341,7 +347,7 @@ class BenchmarkInterface:
             self._show(index)
         else:
             print(self)
-            known = self.evaluated_indexes
+            known = sorted(self.evaluated_indexes)
             for place, one in enumerate(known):
                 print(f"\n{'-' * 10} The ({place:5d}/{len(known):5d}) {one:06d}-th architecture! {'-' * 10}")
                 print(f"arch : {self[one]}")
@@ -366,12 +372,14 @@ class BenchmarkInterface:
         """
         if dataset not in DATASETS:
             raise QueryError(f"{dataset!r} is none of {', '.join(DATASETS)}")
-        counts: dict[int, int] = {}
-        for index in self._counted():
-            infos = self.arch2infos_dict.get(index, {})
-            made = len(infos[str(hp)].dataset_seed.get(dataset, [])) if str(hp) in infos else 0
-            counts[made] = counts.get(made, 0) + 1
-        return counts
+        if str(hp) not in self.table.settings:
+            raise QueryError(f"there is no setting (hp) {hp!r}, but {', '.join(self.table.settings)}")
+        group = self.table.groups.get((dataset, str(hp)))
+        made = np.zeros(len(self), np.int64) if group is None else np.count_nonzero(group.rows != NONE, 1)
+        for index, infos in self._reloaded.items():
+            made[index] = len(infos[str(hp)].dataset_seed.get(dataset, [])) if str(hp) in infos else 0
+        numbers, counts = np.unique(made[list(self._counted())], return_counts=True)
+        return dict(zip(numbers.tolist(), counts.tolist()))
 
     def _counted(self) -> Any:
         return self.evaluated_indexes
@@ -408,9 +416,8 @@ def remap_dataset_set_names(dataset: str, metric_on_set: str) -> tuple[str, str]
         return {"valid": ("cifar10-valid", "x-valid"), "test": (dataset, "ori-test")}.get(
             metric_on_set, (dataset, metric_on_set)
         )
-    if dataset in ("cifar100", "ImageNet16-120"):
-        return dataset, {"valid": "x-valid", "test": "x-test"}.get(metric_on_set, metric_on_set)
-    return dataset, metric_on_set
+    test = "ori-test" if dataset == "cifar10-valid" else "x-test"
+    return dataset, {"valid": "x-valid", "test": test}.get(metric_on_set, metric_on_set)
 
 
 def _reached(results: ArchResults | None, dataset: str, setname: str, flop_max: Any, param_max: Any) -> float:
@@ -420,7 +427,7 @@ def _reached(results: ArchResults | None, dataset: str, setname: str, flop_max: 
     costs = results.get_compute_costs(dataset)
     if (flop_max is not None and costs["flops"] > flop_max) or (param_max is not None and costs["params"] > param_max):
         return np.nan
-    found = results.combine(results.choose(dataset, False), setname, None, True)
+    found = results.means(dataset, setname, None)
     return np.nan if found is None else found["accuracy"]
 
 

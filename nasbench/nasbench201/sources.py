@@ -1,4 +1,4 @@
-"""Where records come from: the official single files, and NATS-Bench's folders."""
+"""Where records come from: the official single files, NATS-Bench's folders, and folders of our own runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from typing import Any
 
 from configs.errors import DataError
 from nasbench.nasbench201.records import Record
-from nasbench.nasbench201.unpickling import load_pickle
+from nasbench.nasbench201.runs import FILE as TRIAL
+from nasbench.nasbench201.runs import find_trials
+from nasbench.nasbench201.runs import read_records as read_runs
+from nasbench.nasbench201.splitting import NotSplittable, find_records, read_records
+from nasbench.nasbench201.unpickling import explaining, load_pickle
+from runtime.console import logger
+from supernet.spaces.nasbench201.cell import all_cells
 
 META, PICKLE = "meta.pickle.pbz2", re.compile(r"(\d{1,6})\.pickle\.pbz2")
+WHOLE = 1 << 26  # bytes of a file that is unpickled as a whole, which is faster and takes several times its size
 KEYS = ("meta_archs", "arch2infos", "evaluated_indexes")
 
 
@@ -44,6 +51,25 @@ def open_source(path: Path) -> Source:
     """
     if path.is_dir():
         return _open_folder(path)
+    if path.is_file() and path.stat().st_size <= WHOLE:
+        return _open_whole(path)
+    logger.info("looking for the records in %s; then they are read", path.name)
+    try:
+        with explaining(path):
+            layout = find_records(path)
+    except NotSplittable:
+        return _open_whole(path)
+    if not isinstance(layout.head["meta_archs"], list):
+        raise DataError(f"{path} is no benchmark file: it lists no architectures")
+
+    def records(start: int) -> Iterator[Record]:
+        with explaining(path):
+            yield from read_records(path, layout, start)
+
+    return Source(path, layout.head["meta_archs"], len(layout.spans), records)
+
+
+def _open_whole(path: Path) -> Source:
     content = load_pickle(path)
     check_official(content, path)
     return Source(
@@ -66,14 +92,16 @@ def official_records(content: Mapping[str, Any], start: int = 0) -> Iterator[Rec
 
 def describe_file(path: Path) -> dict[str, Any]:
     """What tells whether a file or folder is still the same."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    facts = "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+    files = [path]
+    if path.is_dir():
+        files = sorted(path.iterdir()) if (path / META).is_file() else find_trials(path)
+    facts = "\n".join(f"{file.relative_to(path)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
     return {"path": str(path.resolve()), "files": len(files), "digest": hashlib.blake2b(facts.encode()).hexdigest()}
 
 
 def _open_folder(path: Path) -> Source:
     if not (path / META).is_file():
-        raise DataError(f"{path} is no folder of NATS-Bench: it has no {META}")
+        return _open_runs(path)
     meta = load_pickle(path / META)
     if not isinstance(meta, Mapping) or not isinstance(meta.get("meta_archs"), list):
         raise DataError(f"{path / META} lists no architectures")
@@ -86,6 +114,16 @@ def _open_folder(path: Path) -> Source:
         return ((index, _load_record(named[index])) for index in indices[start:])
 
     return Source(path, meta["meta_archs"], len(indices), records)
+
+
+def _open_runs(path: Path) -> Source:
+    files = find_trials(path)
+    if not files:
+        raise DataError(
+            f"{path} holds nothing to import: neither {META} of NATS-Bench, nor a run of retrain.py with {TRIAL}"
+        )
+    records = read_runs(files)
+    return Source(path, [str(cell) for cell in all_cells()], len(records), lambda start: iter(records[start:]))
 
 
 def _load_record(path: Path) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +23,15 @@ TRIAL = (*COSTS, "rows", "order")  # what a group holds beside its metrics
 EPOCHS = "/epochs"  # ends the name of a metric after every epoch
 TIME = "-time"  # ends the name of a metric in seconds
 NONE = -1  # the row of a trial that was not made
+PAIRWISE = 8  # numbers from which on numpy does not add one after the other
 AXES = (
     "DATASET/SETTING/METRIC has the axes (architecture, seed): after the last epoch, a time the seconds of that epoch; "
     "DATASET/SETTING/METRIC/epochs has (trial, epoch), and DATASET/SETTING/rows the trial of (architecture, seed). "
     "A time without epochs is the same in all of them; another metric without them is known after the last only"
 )
+
+
+Reader = Callable[..., float]
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,22 @@ class Split:
     epochs: int
 
     @cached_property
-    def totals(self) -> NDArray[np.float64]:
-        """(architectures, seeds) seconds of all epochs where all take the same, added one by one as official sums."""
-        assert self.time is not None
-        found = self.time.last.copy()
-        for _ in range(self.epochs - 1):
-            found += self.time.last
-        return found
+    def final_values(self) -> tuple[NDArray[np.float64] | None, ...]:
+        """Accuracy, loss, seconds of the last epoch and of all, each (architectures, seeds).
+
+        The seconds of all epochs are added one by one, as the official packages add them; where epochs take different
+        times there are none here.
+        """
+        total = None
+        if self.time is not None and self.time.history is None:
+            total = _add(self.time.last, self.epochs)
+        columns = (column.last if column else None for column in (self.accuracy, self.loss, self.time))
+        return (*columns, total)
+
+    @cached_property
+    def final(self) -> tuple[Reader, ...]:
+        """`final_values` as functions of (architecture, seed)."""
+        return tuple(_no_reader if values is None else values.item for values in self.final_values)
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,20 @@ class Group:
         get = self.columns.get
         return {
             name: Split(get(f"{name}-accuracy"), get(f"{name}-loss"), get(name + TIME), self.epochs) for name in names
+        }
+
+    @cached_property
+    def final_means(self) -> dict[str, tuple[Reader, ...]]:
+        """By split the means of `Split.final` over an architecture's trials; NaN where one of them lacks the value.
+
+        Trials are added one by one, as numpy does for fewer than PAIRWISE: with more there are no means here.
+        """
+        if len(self.seeds) >= PAIRWISE:
+            return {}
+        made = self.rows != NONE
+        return {
+            name: tuple(_no_reader if values is None else _mean(values, made).item for values in split.final_values)
+            for name, split in self.splits.items()
         }
 
     def read_seeds(self, index: int) -> list[int]:
@@ -288,6 +315,24 @@ class ResultsTable:
             for (dataset, setting), group in self.groups.items()
         }
         write_results(path, self.architectures, self.evaluated, tensors, facts)
+
+
+def _no_reader(*_: int) -> float:
+    return np.nan
+
+
+def _mean(values: NDArray[np.float64], made: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(architectures,) over the trials that were made; NaN without any."""
+    total = sum(np.where(own, column, 0.0) for column, own in zip(values.T, made.T))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / made.sum(1))
+
+
+def _add(seconds: NDArray[np.float64], epochs: int) -> NDArray[np.float64]:
+    found = seconds.copy()
+    for _ in range(epochs - 1):
+        found += seconds
+    return found
 
 
 def describe(epochs: int, seeds: Iterable[int], orders: Iterable[Iterable[str]], config: Mapping) -> dict[str, Any]:

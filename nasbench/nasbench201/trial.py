@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,30 +12,38 @@ from nasbench.nasbench201.table import Column, Group, Split
 LOSS, ACCURACY, SECONDS = "-loss", "-accuracy", "-time"
 
 
-@dataclass(frozen=True, slots=True)
 class Trial:
-    """One training of one architecture.
+    """One training of one architecture; never changed.
 
     Attributes:
         architecture: its text.
         index, place: where the trial is on the axes architecture and seed.
     """
 
-    group: Group
-    architecture: str
-    index: int
-    place: int
+    __slots__ = ("architecture", "group", "index", "place")
 
-    def read(self, split: str, epoch: int) -> dict[str, Any] | None:
+    def __init__(self, group: Group, architecture: str, index: int, place: int) -> None:
+        self.group, self.architecture, self.index, self.place = group, architecture, index, place
+
+    def read(self, name: str, epoch: int) -> dict[str, Any] | None:
         """Loss, accuracy, and seconds of the epoch and of all until then; None where the split has no such epoch."""
-        found = self.group.splits.get(split)
-        if found is None:
+        split = self.group.splits.get(name)
+        if split is None:
             return None
-        accuracy = self._value(found.accuracy, epoch)
+        if epoch < split.epochs - 1:
+            return self._read_before(split, epoch)
+        accuracy, loss, seconds, total = [read(self.index, self.place) for read in split.final]
         if accuracy != accuracy:  # NaN
             return None
-        loss = self._value(found.loss, epoch)
-        seconds, total = self._seconds(found, epoch)
+        times = (seconds, total) if total == total else self._seconds(split, epoch)
+        return {"iepoch": epoch, "loss": loss, "accuracy": accuracy, "cur_time": times[0], "all_time": times[1]}
+
+    def _read_before(self, split: Split, epoch: int) -> dict[str, Any] | None:
+        """`read` of an epoch that is not the last."""
+        accuracy, loss = (self._value(column, epoch) for column in (split.accuracy, split.loss))
+        if accuracy != accuracy:
+            return None
+        seconds, total = self._seconds(split, epoch)
         return {"iepoch": epoch, "loss": loss, "accuracy": accuracy, "cur_time": seconds, "all_time": total}
 
     def state(self) -> dict[str, Any]:
@@ -66,26 +73,19 @@ class Trial:
         }
 
     def _value(self, column: Column | None, epoch: int) -> float:
-        if column is None:
-            return np.nan
-        if epoch == self.group.epochs - 1:
-            return column.last.item(self.index, self.place)
-        return np.nan if column.history is None else column.history.item(self._row, epoch)
+        """A metric after an epoch that is not the last."""
+        return np.nan if column is None or column.history is None else column.history.item(self._row, epoch)
 
     def _seconds(self, split: Split, epoch: int) -> tuple[float | None, float | None]:
         """Seconds of an epoch and of all until its end, added one after the other as the official package does."""
         if split.time is None:
             return None, None
         if split.time.history is None:
-            seconds = split.time.last.item(self.index, self.place)
-            if epoch == self.group.epochs - 1:
-                total = split.totals.item(self.index, self.place)
-            else:
-                total = np.add.accumulate(np.full(epoch + 1, seconds)).item(-1)
+            seconds = np.full(epoch + 1, split.time.last[self.index, self.place])
         else:
-            history = split.time.history[self._row, : epoch + 1]
-            seconds, total = history.item(-1), np.add.accumulate(history).item(-1)
-        return (seconds, total) if total == total else (None, None)
+            seconds = split.time.history[self._row, : epoch + 1]
+        total = np.add.accumulate(seconds).item(-1)
+        return (seconds.item(-1), total) if total == total else (None, None)
 
     @property
     def _row(self) -> int:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from configs.schema import Picker as PickerConfig
-from search.pickers.picker import TRIES, WindowPicker
+from search.pickers.picker import WindowPicker
 from search.pickers.window import Window
 from search.scores import Scored
 
+BATCH = 8  # draws at a time, of which most asks need the first
 KEPT = 0.9  # of the reward's running mean and variance
 
 
@@ -38,7 +39,7 @@ class ReinforcePicker(WindowPicker):
     def _draws(self, generator: torch.Generator) -> Iterator[Any]:
         policy = [[_softmax(layer) for layer in stage] for stage in self.logits]
         while True:
-            yield from self.window.sample(generator, TRIES, policy)
+            yield from self.window.sample(generator, BATCH, policy)
 
     def _learn(self, scored: Scored) -> None:
         if not self.scores:

@@ -88,9 +88,13 @@ def resize_images(images: Tensor, resolution: int | None) -> Tensor:
     return resized.to(images.dtype)  # processors resize no half precision
 
 
-def drop_path(images: Tensor, rate: float, training: bool) -> Tensor:
-    """Stochastic depth (Huang et al. 2016): zero whole samples with probability `rate`, scale the others up."""
-    if rate == 0.0 or not training:
+def drop_path(images: Tensor, rate: float | Tensor, training: bool) -> Tensor:
+    """Stochastic depth (Huang et al. 2016): zero whole samples with probability `rate`, scale the others up.
+
+    Args:
+        rate: below 1; a tensor () where it changes from step to step.
+    """
+    if not training or (isinstance(rate, float) and rate == 0.0):
         return images
     keep = images.new_empty((images.shape[0], 1, 1, 1)).bernoulli_(1.0 - rate)
     return images * keep.div_(1.0 - rate)

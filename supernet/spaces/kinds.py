@@ -9,9 +9,14 @@ from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
 from supernet.spaces.nasbench101.space import NasBench101Space
 from supernet.spaces.nasbench201.space import NasBench201Space
+from supernet.spaces.nasnet.space import NasNetSpace
 
 # Each is made from its own kind of description, without one the published.
-CELL_SPACES: dict[str, type[Any]] = {"nasbench101": NasBench101Space, "nasbench201": NasBench201Space}
+CELL_SPACES: dict[str, type[Any]] = {
+    "nasbench101": NasBench101Space,
+    "nasbench201": NasBench201Space,
+    "nasnet": NasNetSpace,
+}
 
 
 def restore_space(description: Mapping[str, Any]) -> Any:

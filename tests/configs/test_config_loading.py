@@ -263,6 +263,20 @@ def test_nasbench101s_recipe_is_the_published_one() -> None:
     assert [255 * value for value in config.data.std] == pytest.approx([62.99, 62.09, 66.70], abs=1e-4)
 
 
+@pytest.mark.parametrize("epochs", [12, 200])
+def test_nasbench201s_recipes_are_the_published_ones(epochs: int) -> None:
+    config = load_config(RECIPES / f"retrain/nasbench201_{epochs}.yaml")
+    train, around, augment = config.train, config.nasbench201, config.data.augment
+    assert (around.stem_channels, around.num_cells, config.data.search_fraction) == (16, 5, 0.5)
+    assert (train.epochs, train.batch_size, train.lr, train.optimizer, train.momentum) == (epochs, 256, 0.1, "sgd", 0.9)
+    assert (train.schedule, train.min_lr, train.warmup_epochs) == ("cosine", 0, 0)
+    assert (train.weight_decay, train.decay_norms, train.label_smoothing) == (5e-4, True, 0.0)
+    assert (train.trial, train.across_epochs, config.runtime.precision) == (True, True, "O0")
+    assert (train.ema_decay, train.dropout, train.drop_path, train.clip_gradient) == (0.0,) * 4
+    assert (augment.crop_padding, augment.flip, augment.scale, augment.policy) == (4, 0.5, None, "")
+    assert config.data.split_seed is not None, "trials of all seeds share one split"
+
+
 @pytest.mark.parametrize("selection", [14, 43, 114, 287, 481, 604])
 def test_each_published_network_has_its_recipe(selection: int) -> None:
     """Cream's retraining as published; the two smallest networks have a step schedule."""
@@ -291,7 +305,13 @@ def test_no_two_recipes_write_into_one_folder() -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["TRAIN.ACCUMULATION=2", "RUNTIME.COMPILE=true", "TRAIN.SECONDS=9", "TRAIN.INTERMEDIATE_EVALUATIONS=[0.5]"],
+    [
+        "TRAIN.ACCUMULATION=2",
+        "RUNTIME.COMPILE=true",
+        "TRAIN.SECONDS=9",
+        "TRAIN.INTERMEDIATE_EVALUATIONS=[0.5]",
+        "TRAIN.TRIAL=true",
+    ],
 )
 def test_a_search_refuses_what_only_retraining_has(override: str) -> None:
     with pytest.raises(ConfigError, match=f"{override.split('=')[0]}.* (is|are) for retrain.py"):

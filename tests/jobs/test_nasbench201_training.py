@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from configs.errors import ConfigError, DataError
+from nasbench.nasbench201.importing import import_official
+from nasbench.nasbench201.runs import read_trial, write_trial
 from retrain.training import NetworkTraining
-from retrain.trial import read_trial
 from runtime.interruption import interruption
 from supernet.spaces.nasbench201.cell import parse_cell
 from supernet.spaces.nasbench201.costs import NasBench201Description, cell_cost
@@ -144,3 +145,25 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_text('{"train_acc1es": []}')
     with pytest.raises(DataError, match=r"trial.json is no trial of retrain.py"):
         read_trial(tmp_path / "trial.json")
+
+
+def test_trials_are_imported_into_the_table(whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, trial = whole
+    table, index = import_official(folder, tmp_path / "table.safetensors"), parse_cell(ARCH).index
+    assert np.flatnonzero(table.evaluated).tolist() == [index]
+    for epoch in (0, 1):
+        accuracies = table.values("digits-valid", "2", "x-valid-accuracy", epoch)
+        assert accuracies[index].tolist() == [trial["eval_acc1es"][f"x-valid@{epoch}"]]
+        assert table.values("digits-valid", "2", "train-loss", epoch)[index] == trial["train_losses"][epoch]
+    assert np.isnan(accuracies[index - 1]).all()
+
+
+def test_trials_of_one_seed_are_named(whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write_trial(tmp_path / name / "trial.json", whole[1])
+    with pytest.raises(DataError, match=r"first/trial.json and .*second/trial.json are trials of one cell"):
+        import_official(tmp_path, tmp_path / "table.safetensors")
+    with pytest.raises(DataError, match="holds nothing to import"):
+        import_official(tmp_path / "none", tmp_path / "table.safetensors")

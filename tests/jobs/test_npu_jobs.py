@@ -28,7 +28,7 @@ RUNTIME: {THREADS: 1, LOG_INTERVAL: 1, CHECKPOINT_INTERVAL: 2, CHANNELS_LAST: fa
 """
 LEVELS = [("O0", "float16"), ("O1", "float16"), ("O1", "bfloat16"), ("O2", "float16"), ("O2", "bfloat16")]
 ARRANGEMENTS = [
-    pytest.param(*level, processes, marks=[] if (*level, processes) == ("O2", "float16", 2) else pytest.mark.slow)
+    pytest.param(*level, processes, marks=[] if (*level, processes) == ("O2", "float16", 1) else pytest.mark.slow)
     for processes in (1, 2)
     for level in LEVELS
 ]

@@ -164,6 +164,7 @@ def test_more_devices_than_there_are(zoo: Zoo) -> None:
     assert re.fullmatch(r"error: 100000 device\(s\) asked for, and .* is not there: this machine has .*\n", message)
 
 
+@pytest.mark.slow
 def test_the_family_of_arguments_starts_its_own_processes(zoo: Zoo, tmp_path: Path) -> None:
     family = f"--data {zoo.images} --arch 14 --workers 0 --epochs 1 --batch-size 4 --addr 127.0.0.1"
     devices = "--multiprocessing-distributed --device-list 0,1 RUNTIME.DEVICE=cpu"

@@ -72,5 +72,8 @@ limits = st.fixed_dictionaries(
         "POPULATION": st.integers(1, 12),
         "MUTATION": st.sampled_from([0.0, 0.1, 0.5, 1.0]),
         "CROSSOVER": st.sampled_from([0.0, 0.5, 1.0]),
+        "GENERATION": st.sampled_from([None, 1, 3]),
+        "SURVIVAL": st.sampled_from(["best", "youngest"]),
+        "TOURNAMENT": st.integers(1, 3),
     }
 )

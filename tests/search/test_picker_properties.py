@@ -26,7 +26,7 @@ from search.scores import Scored, ranked
 from supernet.architecture import Architecture
 from supernet.window import FlopsWindow
 
-PICKERS = ["board", "evolution", "random", "exhaustive"]
+PICKERS = ["board", "evolution", "local_search", "reinforce", "random", "exhaustive"]
 laws = settings(max_examples=20, deadline=None)
 few = settings(max_examples=6, deadline=None)  # threads cost much
 
@@ -120,7 +120,8 @@ def test_everything_asked_lies_inside_is_asked_once_and_ends(name: str, data: st
     if name == "evolution":
         size = min(case.config.population, expected)
         assert generations[0][: len(good)] == good[:size]
-        assert all(len(generation) <= case.config.population for generation in generations)
+        most = max(case.config.population, case.config.generation or 0)
+        assert all(len(generation) <= most for generation in generations)
 
 
 @pytest.mark.parametrize("name", PICKERS)

@@ -110,3 +110,28 @@ def test_score_all_tells_every_generation_and_reports_it():
     scores = list(score_all(picker, additive(0), lambda one: sizes.append(len(one.scores))))
     assert sizes == [10, 20, 25]
     assert scores == picker.scores
+
+
+def test_local_search_ends_where_no_neighbour_is_better():
+    """From a start to a local optimum, whose neighbours are then all known, and on to another start."""
+    window, config = make_window(WIDE, 150, 200), configure("local_search", EVALUATIONS=200, POPULATION=5, GENERATION=1)
+    picker, objective = build_picker(config, window, 1), additive(1)
+    asked = [path for generation in finish(picker, objective) for path in generation]
+    scores = {scored.architecture: scored.accuracy for scored in picker.scores}
+    start = max(asked[:5], key=scores.__getitem__)
+    assert asked[5] in window.neighbours(start)
+    optima = [p for p in asked if all(scores.get(other, 2e9) <= scores[p] for other in window.neighbours(p))]
+    assert 0 < len(optima) < 30
+    assert max(scores, key=scores.__getitem__) in optima
+
+
+def test_a_tournament_prefers_the_better_parents():
+    """The means of the second half, over several objectives."""
+    window, means = make_window(WIDE, 150, 200), []
+    for size in (1, 15):
+        keys = {"SURVIVAL": "youngest", "TOURNAMENT": size, "POPULATION": 20, "CROSSOVER": 0.0}
+        pickers = [build_picker(configure("evolution", EVALUATIONS=100, **keys), window, seed) for seed in range(4)]
+        for seed, picker in enumerate(pickers):
+            finish(picker, additive(seed))
+        means.append(mean(scored.accuracy for picker in pickers for scored in picker.scores[50:]))
+    assert means[1] > means[0] + 0.5

@@ -129,7 +129,7 @@ def test_surroundings_are_of_cells_alone() -> None:
         assert selection.space.description.stem_filter_size == 16
         assert len(selection.space.build_network(cell).stacks[0]) == 1
     with pytest.raises(ConfigError, match=r"NUM_MODULES_PER_STACK=1 is about .* and 287 is none: remove it"):
-        select(287, surroundings=around)
+        select(287, None, "cream", around)
     with pytest.raises(SpaceError):
         select(-1, cell.to_json(), "fashion")
     for wrong in ({"matrix": [[0, 1], [0, 0]]}, {"matrix": [[0, 1]], "ops": ["input", "output"]}, [[0], [3]]):

@@ -113,6 +113,24 @@ def test_mutants_are_other_members_and_children_mix_their_parents(case: Case, se
     assert genes_agree(first, child, second)
 
 
+@settings(max_examples=30, deadline=None)
+@given(windows(), st.data())
+def test_neighbours_are_the_members_one_gene_away(case: Case, data: st.DataObject) -> None:
+    window = FlopsWindow(*case)
+    one = window.unrank(data.draw(st.integers(0, window.count - 1)))
+    around = window.neighbours(one)
+    assert len(around) == len(set(around))
+    assert set(around) == {other for other in members(*case) if is_one_gene_away(one, other)}
+
+
+def is_one_gene_away(one: Architecture, other: Architecture) -> bool:
+    changed = [pair for pair in zip(one.stages, other.stages) if pair[0] != pair[1]]
+    if len(changed) != 1:
+        return False
+    distance = sum(a != b for a, b in zip(*changed[0]))
+    return distance + abs(len(changed[0][0]) - len(changed[0][1])) == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(windows(), st.integers(0, 2**32))
 def test_top_k_equals_sorting(case: Case, seed: int) -> None:

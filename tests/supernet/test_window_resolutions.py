@@ -62,6 +62,16 @@ def test_variation_stays_inside_and_reaches_every_resolution() -> None:
         assert child.resolution in (first.resolution, second.resolution)
 
 
+def test_neighbours_are_of_the_same_size_or_the_same_architecture() -> None:
+    window = window_of()
+    for one in window.sample(generator(), 10):
+        around = window.neighbours(one)
+        same = {other.at(one.resolution) for other in window.windows[one.resolution].neighbours(one.at(None))}
+        assert set(around) == same | {
+            one.at(size) for size in SIZES if size != one.resolution and one.at(size) in window
+        }
+
+
 def test_a_parent_of_another_resolution_is_brought_in() -> None:
     window = window_of()
     assert window.mutate(window.sample(generator(), 1)[0].at(48), 0.0, generator()) in window

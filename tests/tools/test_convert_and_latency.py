@@ -32,7 +32,7 @@ def test_each_layout_becomes_a_file_that_knows_its_network(weights: dict[str, Te
     save_safetensors(weights, tmp_path / "model.safetensors")
     for name in ("bare.pth", "wrapped.pth.tar", "model.safetensors"):
         out = tmp_path / f"{name}.pth.tar"
-        convert.main(["spnasnet_100", str(tmp_path / name), "--out", str(out)])
+        convert.main(["timm-spnasnet", str(tmp_path / name), "--out", str(out)])
         state = load_file(out)
         assert all(torch.equal(state["state_dict"][key], value) for key, value in weights.items())
         selection = stored_selection(state, out)
@@ -51,7 +51,7 @@ def test_timms_weights_give_timms_logits(tmp_path: Path) -> None:
     with torch.no_grad():
         reference(torch.randn(8, 3, 96, 96))  # statistics of batch norm that a mistake would show in
         torch.save(reference.eval().state_dict(), tmp_path / "timm.pth")
-        convert.main(["spnasnet_100", str(tmp_path / "timm.pth"), "--out", str(tmp_path / "ours.pth.tar")])
+        convert.main(["timm-spnasnet", str(tmp_path / "timm.pth"), "--out", str(tmp_path / "ours.pth.tar")])
         network = build_network("SPNASNet_100")
         assert sum(parameter.numel() for parameter in network.parameters()) == 4_421_616
         network.load_state_dict(load_file(tmp_path / "ours.pth.tar")["state_dict"])
@@ -64,7 +64,7 @@ def test_files_that_cannot_be_converted_are_refused(weights: dict[str, Tensor], 
 
     def refused(error: type[Exception], message: str, *arguments: str) -> None:
         with pytest.raises(error, match=message):
-            convert.main(["spnasnet_100", *(arguments or (str(file), "--out", str(out)))])
+            convert.main(["timm-spnasnet", *(arguments or (str(file), "--out", str(out)))])
         assert not out.exists()
 
     refused(CheckpointError, "there is no checkpoint file")

@@ -8,7 +8,10 @@ from importlib import import_module
 from configs.errors import ConfigError
 from runtime.scripts import run
 
-BENCHMARKS = ("step", "retrain", "cream", "window", "depthwise", "data", "nasbench101", "sharing", "exhaustive")
+BENCHMARKS = (
+    *("step", "retrain", "cream", "window", "depthwise", "data", "sharing", "exhaustive"),
+    *("nasbench101", "nasbench201", "nasnet"),
+)
 
 
 def main() -> None:

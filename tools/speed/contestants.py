@@ -30,6 +30,7 @@ class Batch:
 
     Args:
         compiled: networks go through torch.compile.
+        channels_last: whether images and networks are so, where the device has it.
     """
 
     batch_size: int
@@ -37,10 +38,11 @@ class Batch:
     precision: Precision
     world: World
     compiled: bool = False
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
         device = self.world.device
-        self.format = memory_format(device, channels_last=True)
+        self.format = memory_format(device, self.channels_last)
         self.config = Train(LR=1e-3)  # small: on random images a step that diverges would be skipped, not timed
         shape, generator = (self.batch_size, 3, self.size, self.size), make_generator(0, "tools.speed")
         self.images = torch.randn(shape, generator=generator).to(device, memory_format=self.format)
