@@ -130,6 +130,10 @@ def test_the_window_is_what_counting_finds() -> None:
     shares = window.marginals()
     assert shares.operations[0][5][3] == Fraction(sum(cell.operations[5] == 3 for cell in members), len(members))
     assert SPACE.window(0, 10**9).count == SPACE.count == COUNT
+    child = SPACE.mutate(CELLS[0], 0.0, generator)
+    assert sum(one != other for one, other in zip(child.operations, CELLS[0].operations)) == 1
+    mixed = SPACE.crossover(Cell((1,) * 6), Cell((3,) * 6), generator)
+    assert set(mixed.operations) <= {1, 3}
     with pytest.raises(SpaceError, match=r"leave SUPERNET\.RESOLUTIONS out"):
         SPACE.window_of(minimum, maximum, [32])
 
@@ -155,5 +159,8 @@ def test_what_shares_no_such_weights_is_refused() -> None:
         build_shared_space("fashion", {"nasbench201": NasBench201(NUM_CELLS=1)})
     with pytest.raises(SpaceError, match="nasbench201 has cells: give a space of layers"):
         build_layered_space("nasbench201")
+    for name in ("nasbench101", "nasnet"):
+        with pytest.raises(SpaceError, match="so there is no supernet|no weights"):
+            build_shared_space(name)
     space = build_shared_space("nasbench201", {"nasbench201": NasBench201(STEM_CHANNELS=4, NUM_CELLS=1)})
     assert space.build_supernet("separate")(torch.zeros(2, 3, 32, 32), Cell((3,) * 6)).shape == (2, 10)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -110,6 +112,19 @@ class NasBench201Space:
     def choices(self, stage: int, layer: int) -> dict[int, str]:
         """Operations offered at a layer: all."""
         return dict(enumerate(OPERATIONS))
+
+    @cached_property
+    def _everything(self) -> CostedWindow[Cell]:
+        """The window that holds every cell."""
+        return self.window(0, sys.maxsize)
+
+    def mutate(self, cell: Cell, probability: float, generator: torch.Generator) -> Cell:
+        """Re-draw each edge's operation with `probability`; never the parent itself."""
+        return self._everything.mutate(cell, probability, generator)
+
+    def crossover(self, first: Cell, second: Cell, generator: torch.Generator) -> Cell:
+        """Each edge's operation from one of the parents."""
+        return self._everything.crossover(first, second, generator)
 
     def window(self, minimum: int, maximum: int, resolution: int | None = None) -> CostedWindow[Cell]:
         """The cells with minimum <= MACs <= maximum, those that begin alike together; WindowError if there is none."""

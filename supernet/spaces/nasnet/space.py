@@ -36,6 +36,8 @@ class NasNetSpace:
     the rule.
     """
 
+    encodings: tuple[str, ...] = ()
+
     def __init__(self, description: NasNetDescription | None = None) -> None:
         self.description = description or NasNetDescription()
         self.name: str = self.description.name
