@@ -13,12 +13,15 @@ from tiny_search import SEED, TinySearch, assert_identical, build_search, snapsh
 from torch import nn
 
 from data.loading import Images
+from runtime.precision import Precision
 from runtime.seeds import make_generator
 from runtime.world import World
 from search.objective import SupernetObjective
 from supernet.architecture import Architecture
 from supernet.evaluation import recalibrate
 from supernet.spaces.mbconv import MBConvSpace
+from supernet.spaces.nasbench201.costs import NasBench201Description
+from supernet.spaces.nasbench201.space import NasBench201Space
 
 
 @pytest.fixture(scope="module", params=["superkernel", "separate"])
@@ -100,6 +103,23 @@ def test_candidates_lie_in_the_supernets_memory_format(
     path = trained.space.parse("[[2],[2]]")
     objective([path])
     assert (max(strides) == 1) is (memory_format is torch.channels_last)
+
+
+@pytest.mark.parametrize("abreast", [2, 8])
+def test_cells_abreast_score_as_one_after_another(digits: Images, abreast: int):
+    """In the order that they were asked in, one of them twice."""
+    space = NasBench201Space(NasBench201Description(channels=1, resolution=8, stem_channels=2, num_cells=1))
+    supernet = space.build_supernet("separate", make_generator(SEED, "supernet")).train()
+    recalibration, held_out = (digits.evaluation(split, 40, limit=60, keep=True) for split in ("train", "search"))
+    precision = Precision("O0", "bfloat16", torch.device("cpu"))
+    alone, together = (
+        SupernetObjective(space, supernet, recalibration, held_out, World(), precision, count) for count in (1, abreast)
+    )
+    cells = [space.parse(index) for index in (11, 5, 15_000, 11, 284)]
+    scores = together(cells)
+    assert scores == alone(cells)
+    assert len({scored.accuracy for scored in scores}) > 2
+    assert all(module.training for module in supernet.modules())
 
 
 @dataclass

@@ -160,7 +160,7 @@ def test_what_shares_no_such_weights_is_refused() -> None:
     with pytest.raises(SpaceError, match="nasbench201 has cells: give a space of layers"):
         build_layered_space("nasbench201")
     for name in ("nasbench101", "nasnet"):
-        with pytest.raises(SpaceError, match="so there is no supernet|no weights"):
+        with pytest.raises(SpaceError, match=r"so there is no supernet"):
             build_shared_space(name)
     space = build_shared_space("nasbench201", {"nasbench201": NasBench201(STEM_CHANNELS=4, NUM_CELLS=1)})
     assert space.build_supernet("separate")(torch.zeros(2, 3, 32, 32), Cell((3,) * 6)).shape == (2, 10)
