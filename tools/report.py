@@ -85,10 +85,10 @@ def network_table(pick: dict[str, Any], trained: dict[str, Any], tested: dict[st
         f"{window['maximum'] / 1e6:g}] million MACs, {pick['evaluated']} evaluated"
     )
     table = Table(title=title)
-    for column in ("network", "architecture"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("network", no_wrap=True)
+    table.add_column("architecture", overflow="fold")  # a cell is longer than a line
     for column in ("M MACs", "params", "search %", "test %"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     best = pick["architectures"][0]
     table.add_row("best in supernet", *describe(best["text"], best["macs"], best["params"], best["accuracy"], None))
     for name, result in trained.items():
