@@ -63,7 +63,9 @@ def main() -> None:
         milestones = None
         if config.train.intermediate_evaluations:
             milestones = Milestones(config.train, loader.steps, images, training)
-        journal = RetrainJournal(config, runtime, selection, training, loader.steps, milestones)
+        journal = RetrainJournal(
+            config, runtime, selection, training, loader.steps, milestones, inputs=images.describe()
+        )
         resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):
