@@ -61,7 +61,7 @@ def main() -> None:
             config.seed,
         )
         protocol = open_protocol(config, selection, loader.steps, images, training)
-        journal = RetrainJournal(config, runtime, selection, training, loader.steps, protocol)
+        journal = RetrainJournal(config, runtime, selection, training, loader.steps, protocol, inputs=images.describe())
         resumed = journal.resume()
 
         for epoch in range(resumed.epoch, config.train.epochs):

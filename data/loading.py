@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -124,6 +125,10 @@ class Images:
     def sizes(self) -> dict[str, int]:
         """Images of each split: {"train": …, "search": …, "test": …}."""
         return {split: len(indices) for split, indices in self._splits.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """Class names, and how an image becomes pixels: what a network's users need to know, as plain values."""
+        return {"classes": list(self.classes), **asdict(self._geometry)}
 
     def training(
         self,

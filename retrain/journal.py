@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -23,7 +24,11 @@ from supernet.weights import describe_selection
 
 
 class RetrainJournal(Journal):
-    """The journal of retrain.py."""
+    """The journal of retrain.py.
+
+    Args:
+        inputs: class names and how images were prepared, kept in every checkpoint for tools.export.
+    """
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class RetrainJournal(Journal):
         training: NetworkTraining,
         steps_per_epoch: StepsPerEpoch,
         protocol: Milestones | Trial | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
         identity = {
             "job": "retrain",
@@ -42,6 +48,7 @@ class RetrainJournal(Journal):
         }
         super().__init__(config, runtime, steps_per_epoch, identity)
         self.selection, self.training, self.protocol = selection, training, protocol
+        self.inputs = inputs or {}
         self.best: dict[str, Any] = {}
 
     def resume(self) -> Position:
@@ -92,7 +99,8 @@ class RetrainJournal(Journal):
 
     def _save(self, position: Position, best: bool = False) -> None:
         evaluations = self.protocol.state_dict() if self.protocol else []
-        self.save({**self.training.state_dict(), "best": self.best, "evaluations": evaluations}, position, best=best)
+        facts = {"best": self.best, "evaluations": evaluations, "inputs": self.inputs}
+        self.save({**self.training.state_dict(), **facts}, position, best=best)
 
     def write_result(self) -> None:
         """SAVE_PATH/result.json: the network, its cost, its best accuracy (search split), and how it was trained."""

@@ -26,9 +26,11 @@ from supernet.window_prior import BLOCK, Prior, PriorSampler
 from supernet.window_random import Shuffle, uniform_integers
 from supernet.window_sampler import WindowSampler
 from supernet.window_stage import StageChoices, StageSums
+from supernet.window_steps import CoarseSteps
 from supernet.window_table import Stages, WindowTable, nearest_costs
 
 SAMPLE_BINS, VARIATION_BINS = 1024, 256  # resolution of the samplers: for many draws, and for a single one
+PRIOR_BINS = 2**14  # under a prior
 TRIES = 64  # proposals for a single draw
 LEAST_ACCEPTANCE = 1 / 64  # of a sampler's proposals, below which the exact table draws faster
 
@@ -50,7 +52,7 @@ class FlopsWindow:
 
     def __init__(self, table: CostTable, minimum: int, maximum: int):
         self.table, self.minimum, self.maximum = table, minimum, maximum
-        self._choices = [StageChoices.from_costs(stage) for stage in table.stages]
+        self._choices = self._read_choices()
         self._bounds = table.fixed.macs, minimum, maximum
         self._refuse_empty()
 
@@ -115,7 +117,7 @@ class FlopsWindow:
             WindowError: the prior leaves no architecture of the window.
         """
         if prior is not None:
-            preferred = PriorSampler(self._choices, *self._bounds, prior).sample(count, generator)
+            preferred = PriorSampler(self._steps(self._choices, (PRIOR_BINS,)), prior).sample(count, generator)
             if len(preferred) < count:
                 raise WindowError(f"the prior over operations leaves no architecture of {self._describe()}")
             return self._architectures(preferred)
@@ -229,6 +231,13 @@ class FlopsWindow:
     def _sampler(self) -> WindowSampler | None:
         """What draws faster than the exact table, if anything does."""
         return self._coarse if self._coarse and self._coarse.acceptance >= LEAST_ACCEPTANCE else None
+
+    def _read_choices(self) -> list[StageChoices]:
+        return [StageChoices.from_costs(stage) for stage in self.table.stages]
+
+    def _steps(self, choices: Sequence[StageChoices], bins: tuple[int, ...]) -> CoarseSteps:
+        fixed = self.table.fixed.macs
+        return CoarseSteps(choices, lambda macs: (macs,), [self.minimum - fixed], [self.maximum - fixed], bins)
 
     def _exact(self, choices: Sequence[StageChoices]) -> WindowTable:
         return WindowTable([StageSums(stage) for stage in choices], *self._bounds)

@@ -15,13 +15,13 @@ from math import frexp, isfinite, ldexp
 
 import numpy as np
 
-from supernet.window_stage import StageSums
+from supernet.window_stage import StageChoices, StageSums
+from supernet.window_steps import STAGE_END
 from supernet.window_table import Stages, window_bins
 
 SCORE_BITS = 60  # totals of scores stay within 2**60,
 IMPOSSIBLE = -(2**62)  # so that what lies below -2**61 is IMPOSSIBLE plus scores
 BLOCK = 2**16  # bins handled at once, so that intermediate results stay in the processor's cache
-STAGE_END = -1  # below every operation index: with it, partial paths sort as their architectures do
 
 Scores = Sequence[Sequence[Mapping[int, float]]]
 Node = tuple[int, tuple[int, ...], int, int, int, int]  # (-bound, path, stage, depth in it, cost, score)
@@ -37,12 +37,12 @@ def best_first(
     Raises:
         ValueError: a score is not finite.
     """
-    exponent = _exponent(stages, scores)
+    exponent = score_exponent(stages, scores)
     _, low, high = bins = window_bins(stages, fixed, minimum, maximum)
     if low > high:
         return
     for total, path in _Search(stages, *bins, scores, exponent).run():
-        yield (total / 2**exponent if exponent >= 0 else float(total * 2**-exponent)), path
+        yield score_of(total, exponent), path
 
 
 class _StageScores:
@@ -113,7 +113,7 @@ class _Search:
         while heap:
             _, path, stage, depth, cost, score = heappop(heap)
             if stage == len(self._stages):
-                yield score, _split(path)
+                yield score, split_path(path)
                 continue
             here = self._stages[stage]
             end = here.ends[depth]
@@ -148,7 +148,7 @@ def _raise_bound(bound: np.ndarray, following: np.ndarray, cost: int, score: int
         np.maximum(part, following[start + cost : start + cost + len(part)] + score, out=part)
 
 
-def _exponent(stages: Sequence[StageSums], scores: Scores) -> int:
+def score_exponent(stages: Sequence[StageSums | StageChoices], scores: Scores) -> int:
     """The power of two by which scores are multiplied, so that the largest total stays within 2**SCORE_BITS."""
     largest = 0.0
     for stage, values in zip(stages, scores):
@@ -159,7 +159,13 @@ def _exponent(stages: Sequence[StageSums], scores: Scores) -> int:
     return SCORE_BITS - frexp(largest)[1] if largest else 0
 
 
-def _split(path: tuple[int, ...]) -> Stages:
+def score_of(total: int, exponent: int) -> float:
+    """A total in fixed point as the number that it stands for."""
+    return total / 2**exponent if exponent >= 0 else float(total * 2**-exponent)
+
+
+def split_path(path: tuple[int, ...]) -> Stages:
+    """The stages of a path of operations with STAGE_END after each."""
     stages: list[tuple[int, ...]] = []
     stage: list[int] = []
     for step in path:

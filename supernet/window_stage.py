@@ -78,7 +78,9 @@ class StageSums:
             self._leading.append(_append_layer(*self._leading[-1], np.array(list(layer.values()), np.int64)))
         self.costs, self.ways = self._leading[-1]
         if len(self.depths) > 1:
-            self.costs, self.ways = _merge(*map(np.concatenate, zip(*(self._leading[depth] for depth in self.depths))))
+            self.costs, self.ways = merge_costs(
+                *map(np.concatenate, zip(*(self._leading[depth] for depth in self.depths)))
+            )
 
     @property
     def span(self) -> int:
@@ -166,10 +168,10 @@ class StageVariants:
 def _append_layer(costs: np.ndarray, ways: np.ndarray, macs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(macs) == 1:
         return costs + macs, ways
-    return _merge((costs + macs[:, None]).ravel(), np.tile(ways, len(macs)))
+    return merge_costs((costs + macs[:, None]).ravel(), np.tile(ways, len(macs)))
 
 
-def _merge(costs: np.ndarray, ways: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def merge_costs(costs: np.ndarray, ways: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sort the costs and add up the ways of equal ones."""
     order = np.argsort(costs, kind="stable")
     costs = costs[order]

@@ -202,7 +202,7 @@ def test_the_best_checkpoint_is_the_best_epochs(selection: Selection, digits: Im
     config = load_config(None, [f"SAVE_PATH={tmp_path}", "RUNTIME.DEVICE=cpu", "RUNTIME.THREADS=1"])
     with start(config, "retrain") as runtime:
         training = build(selection)
-        journal = RetrainJournal(config, runtime, selection, training, STEPS)
+        journal = RetrainJournal(config, runtime, selection, training, STEPS, inputs=digits.describe())
         evaluation = evaluate(training.best_network, digits.evaluation("search", 144), World())
         weights = []
         for epoch, accuracy in enumerate((30.0, 50.0, 40.0)):
@@ -212,4 +212,5 @@ def test_the_best_checkpoint_is_the_best_epochs(selection: Selection, digits: Im
     best = load_file(tmp_path / "checkpoints" / "best.pth.tar")
     assert best["best"]["epoch"] == 2
     assert best["best"]["top1"] == 50.0
+    assert (len(best["inputs"]["classes"]), best["inputs"]["mean"]) == (10, (0.3053,))
     assert torch.equal(best["state_dict"]["classifier.weight"], weights[1])

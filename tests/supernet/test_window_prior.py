@@ -18,6 +18,7 @@ from supernet.cost import CostTable
 from supernet.window import FlopsWindow
 from supernet.window_prior import Prior, PriorSampler
 from supernet.window_stage import StageChoices
+from supernet.window_steps import CoarseSteps
 
 CREAM_PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)
 
@@ -50,8 +51,9 @@ def test_draws_are_proportional_to_the_product_of_the_weights(case: Case, seed: 
     table, minimum, maximum = case
     prior = random_prior(table, seed)
     weights = {one: weight(prior, one) for one in members(*case)}
-    choices = [StageChoices.from_costs(stage) for stage in table.stages]
-    sampler = PriorSampler(choices, table.fixed.macs, minimum, maximum, prior, bins)
+    choices, fixed = [StageChoices.from_costs(stage) for stage in table.stages], table.fixed.macs
+    steps = CoarseSteps(choices, lambda macs: (macs,), [minimum - fixed], [maximum - fixed], [bins])
+    sampler = PriorSampler(steps, prior)
     drawn = [Architecture(table.space, stages) for stages in sampler.sample(2000, generator(seed))]
     if sum(weights.values()) == 0:
         assert not drawn
