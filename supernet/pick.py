@@ -15,6 +15,7 @@ from runtime.files import write_json_atomic
 from supernet.architecture import Architecture
 from supernet.spaces.description import SpaceDescription
 from supernet.spaces.mbconv import MBConvSpace
+from supernet.window_latency import LatencyWindow
 from supernet.window_resolutions import ResolutionsWindow, SearchWindow
 
 
@@ -76,7 +77,12 @@ def _describe(architecture: Architecture) -> dict[str, Any]:
 
 
 def _describe_window(window: SearchWindow) -> dict[str, Any]:
-    chosen = {"resolutions": list(window.resolutions)} if isinstance(window, ResolutionsWindow) else {}
+    chosen: dict[str, Any] = {}
+    if isinstance(window, ResolutionsWindow):
+        chosen = {"resolutions": list(window.resolutions)}
+    elif isinstance(window, LatencyWindow):
+        limit = float(window.latencies.format(window.limit))
+        chosen = {"latency_maximum": limit, "latency_table": window.latencies.source}
     return {"minimum": window.minimum, "maximum": window.maximum, "count": window.count, **chosen}
 
 

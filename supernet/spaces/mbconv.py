@@ -177,10 +177,8 @@ class MBConvSpace:
         """The architectures with minimum <= MACs <= maximum; WindowError when there is none."""
         return FlopsWindow(self.cost_table(resolution), minimum, maximum)
 
-    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int] | None) -> SearchWindow:
-        """The window of a search: over architectures, or over pairs with one of these resolutions."""
-        if resolutions is None:
-            return self.window(minimum, maximum)
+    def window_of(self, minimum: int, maximum: int, resolutions: Sequence[int]) -> SearchWindow:
+        """The window over pairs of an architecture and one of these resolutions."""
         return ResolutionsWindow(map(self.cost_table, resolutions), minimum, maximum)
 
     # --- networks ------------------------------------------------------------------------------------------------
