@@ -30,8 +30,8 @@ from search.pickers import build_picker, check_picker, score_all
 from search.prior import OperationPrior
 from search.strategies import build_strategy, check_strategy
 from search.training import SupernetTraining
+from search.window import describe_window, open_window
 from supernet.catalog import build_shared_space
-from supernet.cost import format_millions, macs_from_millions
 from supernet.networks.supernets import Supernet
 from supernet.space import SharedSpace, check_encoding
 from supernet.window_costed import SearchWindow
@@ -83,16 +83,11 @@ def open_space(config: Config, runtime: Runtime) -> tuple[SharedSpace, SearchWin
     """The search space, fitted to the data set, its architectures in the FLOPs window, and what training prefers."""
     space = build_shared_space(config.supernet.space, config.surroundings)
     space = space.adapted(**read_shape(config.data, space.resolution))
-    window = space.window_of(
-        macs_from_millions(config.flops_minimum), macs_from_millions(config.flops_maximum), config.supernet.resolutions
-    )
+    window = open_window(config, space)
     space = space.at_resolution(max(window.resolutions))
     prior = OperationPrior(config.search, space)
     window.sample(make_generator(config.seed, "prior"), 1, prior.weights)  # refuses a prior that leaves none
-    bounds = f"[{format_millions(window.minimum)}, {format_millions(window.maximum)}] million MACs"
-    sizes = ", ".join(map(str, window.resolutions))
-    population = space.count * len(window.resolutions)
-    runtime.log(f"{window.count:,} of {population:,} architectures of {space.name} at {sizes} pixels lie in {bounds}")
+    runtime.log(describe_window(window, space))
     check_strategy(config.search, space)
     check_encoding(space, config.supernet.encoding)
     check_picker(config.picker, window, config.search.strategy)

@@ -282,7 +282,7 @@ class Threshold(Section):
         0.6, description="share of the indicators that a step of those epochs keeps; the others count as 0"
     )
     latency_table: str = Field(
-        "", description="JSON of measured layers: R is their latency; '': R is MACs. The window is in MACs either way"
+        "", description="JSON of measured layers: R is their latency; '': R is MACs. LATENCY_TABLE is the window's"
     )
     lr: Annotated[float, Field(gt=0.0)] = Field(
         1.0,
@@ -428,6 +428,12 @@ class Config(Section):
     )
     flops_minimum: NonNegative = Field(0, description="smallest cost of a path, in millions of MACs, inclusive")
     flops_maximum: NonNegative = Field(600, description="largest cost of a path, in millions of MACs, inclusive")
+    latency_maximum: NonNegative | None = Field(
+        None, description="largest latency of a path, in ms by LATENCY_TABLE, inclusive; null: no second bound"
+    )
+    latency_table: str = Field(
+        "", description="JSON of measured layers that LATENCY_MAXIMUM is about (`python -m tools.latency --build`)"
+    )
     model_selection: int | str = Field(
         -1,
         description="the network of retrain.py and test.py: 14, 43, 112, 114, 287, 481, 604 (Cream), spnasnet_100, "
@@ -495,6 +501,18 @@ class Config(Section):
             raise ValueError(
                 "SEARCH.STRATEGY threshold decides no image size: set SUPERNET.RESOLUTIONS to null, or use another "
                 "strategy"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_latency(self) -> Config:
+        if (self.latency_maximum is None) == bool(self.latency_table):
+            raise ValueError(
+                f"LATENCY_MAXIMUM is {self.latency_maximum} and LATENCY_TABLE {self.latency_table!r}: set both or none"
+            )
+        if self.latency_table and self.supernet.resolutions is not None:
+            raise ValueError(
+                "LATENCY_TABLE was measured at one image size: set SUPERNET.RESOLUTIONS to null, or LATENCY_TABLE to ''"
             )
         return self
 

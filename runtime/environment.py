@@ -22,7 +22,7 @@ def describe_environment(world: World) -> dict[str, Any]:
     """Versions, device, processes, commit, command line and date."""
     return {
         "versions": {"python": platform.python_version(), **_installed_versions()},
-        "device": _device_name(world.device),
+        "device": device_name(world.device),
         "processes": world.size,
         "threads": torch.get_num_threads(),
         "commit": _commit(),
@@ -46,10 +46,11 @@ def _installed_versions() -> dict[str, str]:
     return versions
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What the machine calls a device."""
     if device.type != "cpu":
         module = torch.get_device_module(device)
-        return module.get_device_name(device) if hasattr(module, "get_device_name") else device.type
+        return module.getdevice_name(device) if hasattr(module, "get_device_name") else device.type
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -37,6 +37,7 @@ class SearchJournal(Journal):
             "encoding": config.supernet.encoding,
             "strategy": config.search.strategy,
             "window": [config.flops_minimum, config.flops_maximum],  # board and scores stay inside it
+            "latency": config.latency_maximum,
             "resolutions": config.supernet.resolutions and list(config.supernet.resolutions),
             "prior": list(config.search.pre_prob) if config.search.prior == "pre_prob" else config.search.prior,
             "description": space.description.model_dump(mode="json"),

@@ -16,6 +16,7 @@ from supernet.architecture import named_resolution
 from supernet.space import SharedSpace
 from supernet.spaces.kinds import restore_space
 from supernet.window_costed import SearchWindow
+from supernet.window_latency import LatencyWindow
 from supernet.window_resolutions import ResolutionsWindow
 
 
@@ -77,7 +78,12 @@ def _describe(architecture: Any) -> dict[str, Any]:
 
 
 def _describe_window(window: SearchWindow) -> dict[str, Any]:
-    chosen = {"resolutions": list(window.resolutions)} if isinstance(window, ResolutionsWindow) else {}
+    chosen: dict[str, Any] = {}
+    if isinstance(window, ResolutionsWindow):
+        chosen = {"resolutions": list(window.resolutions)}
+    elif isinstance(window, LatencyWindow):
+        limit = float(window.latencies.format(window.limit))
+        chosen = {"latency_maximum": limit, "latency_table": window.latencies.source}
     return {"minimum": window.minimum, "maximum": window.maximum, "count": window.count, **chosen}
 
 

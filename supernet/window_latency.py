@@ -182,9 +182,12 @@ class LatencyWindow(FlopsWindow):
         members = [one for one in self._architectures(stages for _, stages in listed) if one != parent]
         return members[uniform_integers(len(members), 1, generator)[0]] if members else None
 
+    def describe_limit(self) -> str:
+        """The bound in words."""
+        return f"at most {self.latencies.format(self.limit)} ms by {self.latencies.source}"
+
     def _describe(self) -> str:
-        limit = self.latencies.format(self.limit)
-        return f"{super()._describe()} and of at most {limit} ms by {self.latencies.source}"
+        return f"{super()._describe()} and {self.describe_limit()}"
 
     def _refuse_empty(self) -> None:
         """Raise WindowError if the window holds nothing."""

@@ -28,6 +28,7 @@ from runtime.world import World, count_cores
 from search.pickers.listing import random_picker
 from supernet.catalog import Selection
 from supernet.evaluation import evaluate, recalibrate
+from supernet.latency import open_window
 from supernet.pick import Pick
 from supernet.space import SharedSpace
 from supernet.weights import inherit_network
@@ -98,7 +99,9 @@ class Study:
         self._search(seed, folder / "search")
         path = folder / "search" / "pick.json"
         pick, bounds = Pick.read(path), read(path)["window"]
-        window, count = pick.space.window(bounds["minimum"], bounds["maximum"]), self.options.random
+        latency = bounds.get("latency_table", ""), bounds.get("latency_maximum")
+        window = open_window(pick.space, bounds["minimum"], bounds["maximum"], *latency)
+        count = self.options.random
         if window.count <= count:
             raise ConfigError(f"the window holds {window.count} architectures: --random must be below that")
         listed = random_picker(window, count + 1, make_generator(seed, "against_random")).architectures

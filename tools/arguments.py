@@ -7,11 +7,13 @@ from decimal import Decimal
 
 
 def add_window(parser: argparse.ArgumentParser) -> None:
-    """Add `--space`, `--minimum`, `--maximum` and `--resolution`; the bounds stay text, so that decimals are exact."""
+    """Add a space, a resolution and bounds, which stay text, so that decimals are exact."""
     parser.add_argument("--space", default="cream", help="name or YAML file; default: %(default)s")
     parser.add_argument("--minimum", default="0", help="million MACs, inclusive; default: %(default)s")
     parser.add_argument("--maximum", required=True, help="million MACs, inclusive")
     parser.add_argument("--resolution", type=resolution, help="pixels; default: the space's own")
+    parser.add_argument("--latency-maximum", help="ms by --table, inclusive; default: no second bound")
+    parser.add_argument("--table", default="", help="JSON of measured layers: python -m tools.latency --build")
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,8 @@ from fractions import Fraction
 from runtime.scripts import run
 from supernet.catalog import build_shared_space
 from supernet.cost import macs_from_millions
+from supernet.latency import open_window
+from supernet.window_latency import LatencyWindow
 from supernet.window_marginals import Marginals
 from tools.arguments import add_window, as_number
 
@@ -17,8 +19,9 @@ from tools.arguments import add_window, as_number
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the exact number of encodings with MINIMUM <= MACs <= MAXIMUM, in millions of MACs of one image.
 
-    With `--json` one object: {space, resolution, minimum, maximum, count}, the bounds as they were given, and with
-    `--marginals` also {marginals: {operations, depths}}, the share of the members with each.
+    With `--json` one object: {space, resolution, minimum, maximum, count}, the bounds as they were given, with
+    `--latency-maximum` also {latency_maximum, table}, and with `--marginals` {marginals: {operations, depths}}, the
+    share of the members with each.
 
     Raises:
         ConfigError, SpaceError: the space is not known or wrong, or a bound is no number of MACs.
@@ -26,17 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parser().parse_args(arguments)
     space = build_shared_space(options.space)
-    pixels = options.resolution or space.resolution
+    space = space.at_resolution(options.resolution or space.resolution)
     bounds = macs_from_millions(options.minimum), macs_from_millions(options.maximum)
-    window = space.window(*bounds, pixels)
+    window = open_window(space, *bounds, options.table, options.latency_maximum)
     count = window.count
     marginals = window.marginals() if options.marginals else None
     if options.json:
-        minimum, maximum = as_number(options.minimum), as_number(options.maximum)
-        shown = {"space": options.space, "resolution": pixels, "minimum": minimum, "maximum": maximum, "count": count}
+        given = {"minimum": as_number(options.minimum), "maximum": as_number(options.maximum)}
+        shown = {"space": options.space, "resolution": space.resolution, **given, "count": count}
+        if options.latency_maximum is not None:
+            shown |= {"latency_maximum": as_number(options.latency_maximum), "table": options.table}
         print(json.dumps(shown | ({"marginals": marginals.to_json()} if marginals else {})))
     else:
         within = f"{options.minimum} to {options.maximum} M MACs"
+        within += f" and {window.describe_limit()}" if isinstance(window, LatencyWindow) else ""
+        pixels = space.resolution
         print(f"{space.name} at {pixels}x{pixels}: {count:,} architectures of {within}, of {space.count:,} in all")
         if marginals:
             print("\n".join(_lines(marginals)))

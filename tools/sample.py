@@ -10,6 +10,7 @@ from runtime.scripts import run
 from runtime.seeds import make_generator
 from supernet.catalog import build_shared_space
 from supernet.cost import macs_from_millions
+from supernet.latency import open_window
 from tools.arguments import add_window, natural, positive
 
 
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         classes=options.classes or space.classes,
         resolution=options.resolution or space.resolution,
     )
-    window = space.window(macs_from_millions(options.minimum), macs_from_millions(options.maximum))
+    bounds = macs_from_millions(options.minimum), macs_from_millions(options.maximum)
+    window = open_window(space, *bounds, options.table, options.latency_maximum)
     generator = make_generator(options.seed, "tools.sample")
     if options.distinct:
         drawn = window.sample_distinct(generator, options.count, options.rank, options.ranks)

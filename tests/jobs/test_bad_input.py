@@ -217,6 +217,16 @@ CASES = {
         "the latency table",
         "nowhere.json cannot be read: No such file",
     ),
+    "latency without a table": (
+        f"{SEARCH} LATENCY_MAXIMUM=5",
+        "LATENCY_MAXIMUM is 5.0 and LATENCY_TABLE ''",
+        "set both",
+    ),
+    "window without a table": (
+        f"{SEARCH} LATENCY_MAXIMUM=5 LATENCY_TABLE={{inputs}}/nowhere.json",
+        "the latency table",
+        "nowhere.json cannot be read: No such file",
+    ),
     "picker without paths": (f"{SEARCH} PICKER.NAME=board", "board needs prioritized paths", "SEARCH.STRATEGY"),
     # data
     "missing data": (f"{FOLDER}/nowhere", "DATA.PATH", "nowhere does not exist"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from configs.errors import ConfigError
 from supernet.blocks.gates import Gates, nest
 from supernet.catalog import build_space, select
 from supernet.expected_cost import ExpectedCost
-from supernet.latency import read_latency_table
+from supernet.latency import open_window, read_latency_table
 from supernet.nested import nested_layers
+from supernet.window_latency import LatencyWindow
 
 ROW = {"0": 1.0, "1": 2.0, "2": 1.5, "3": 2.5}
 TABLE: dict[str, Any] = {str(layer): ROW for layer in range(1, 21)}
@@ -84,3 +86,29 @@ def test_a_wrong_table_is_explained(tmp_path: Path, value: object, message: str)
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.json cannot be read: No such file"):
         read_latency_table(tmp_path / "nowhere.json", build_space("spnas"))
+
+
+def test_a_window_keeps_the_tables_latency(tmp_path: Path) -> None:
+    """Rounded to whole units; a layer that is not there takes what `skip` says."""
+    space = build_space("fashion")
+    rows = {str(layer): {str(index): 0.1 + 0.013 * (layer // 3 + index) for index in range(6)} for layer in range(9)}
+    path = write(tmp_path, {**rows, "fixed": 0.5, "skip": 0.02})
+    table = read_latency_table(path, space)
+    costs = table.costs(space, str(path))
+    assert costs.unit == Decimal("0.002")
+    for one in open_window(space, 0, 10**9).sample(torch.Generator().manual_seed(0), 20):
+        assert costs.table.cost(one).macs * 0.002 == pytest.approx(table.latency(one), abs=10 * 0.001)
+    window = open_window(space, 10**6, 3 * 10**6, path, "1.2")
+    assert isinstance(window, LatencyWindow)
+    drawn = window.sample(torch.Generator().manual_seed(0), 50)
+    assert all(10**6 <= space.cost(one).macs <= 3 * 10**6 and table.latency(one) < 1.21 for one in drawn)
+    assert 0 < window.count < space.window(10**6, 3 * 10**6).count
+    measured = {"measured": {"space": "fashion", "resolution": 32}}
+    other = write(tmp_path, {**rows, **measured})
+    with pytest.raises(ConfigError, match="measured for resolution 32, not 28: build one with"):
+        open_window(space, 0, 10**9, other, 1)
+    for bound, message in (("soon", "is not a number"), ("-1", "it should be a number of at least 0")):
+        with pytest.raises(ConfigError, match=message):
+            open_window(space, 0, 10**9, path, bound)
+    with pytest.raises(ConfigError, match=r"needs LATENCY_TABLE \(--table\)"):
+        open_window(space, 0, 10**9, "", 1)

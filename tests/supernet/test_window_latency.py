@@ -41,7 +41,7 @@ def bounded(case: Case, seed: int) -> tuple[LatencyWindow, list[Architecture]]:
     return LatencyWindow(*case, latencies, limit), both_members(case, latencies, limit)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(windows(), st.integers(0, 2**32))
 def test_count_and_members_equal_brute_force(case: Case, seed: int) -> None:
     window, expected = bounded(case, seed)
@@ -50,7 +50,7 @@ def test_count_and_members_equal_brute_force(case: Case, seed: int) -> None:
     assert [one in window for one in everything(case[0])] == [one in set(expected) for one in everything(case[0])]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(windows(), st.integers(0, 2**32))
 def test_top_k_equals_sorting(case: Case, seed: int) -> None:
     window, population = bounded(case, seed)
@@ -62,7 +62,7 @@ def test_top_k_equals_sorting(case: Case, seed: int) -> None:
         assert window.top_k(scores, k) == ordered[:k]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(windows(), st.integers(0, 2**32), st.floats(0, 1), st.sampled_from([0, 2**12]))
 def test_variation_stays_inside(case: Case, seed: int, probability: float, listed: int) -> None:
     window, population = bounded(case, seed)
@@ -111,7 +111,7 @@ def test_mutants_are_uniform(small: LatencyWindow, listed: int, monkeypatch: pyt
     monkeypatch.setattr("supernet.window_latency.LISTED", listed)
     parent, *others = small
     source = generator(2)
-    assert_uniform([small.mutate(parent, 1.0, source) for _ in range(8 * len(others))], others)
+    assert_uniform([small.mutate(parent, 1.0, source) for _ in range(5 * len(others))], others)
 
 
 def test_distinct_draws_are_shared_among_ranks(small: LatencyWindow) -> None:

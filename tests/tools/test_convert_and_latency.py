@@ -17,7 +17,8 @@ from runtime.checkpoint import load_file
 from runtime.compatibility import import_torchvision
 from supernet.catalog import build_network, select
 from supernet.weights import stored_selection
-from tools import convert, latency
+from tools import convert
+from tools.latency import __main__ as latency
 
 
 @pytest.fixture(scope="module")

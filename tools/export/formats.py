@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -49,7 +50,7 @@ def _needed() -> Iterator[None]:
         yield
     except ImportError as error:
         raise ExportError(
-            f"--format onnx needs {error.name}, which is not installed: pip install -r requirements-export.txt"
+            f"ONNX needs {error.name}, which is not installed: pip install -r requirements-export.txt"
         ) from error
 
 
@@ -77,12 +78,17 @@ def _write_onnx(network: nn.Module, images: Tensor, dynamic: bool, metadata: Map
     return written
 
 
-def _read_onnx(path: Path) -> Run:
+def open_onnx(model: str | bytes) -> Any:
+    """An onnxruntime session of a file or its content, on the CPU with as many threads as torch has."""
     with _needed():
         import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _read_onnx(path: Path) -> Run:
+    session = open_onnx(str(path))
     return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
 
 
