@@ -20,7 +20,7 @@ from supernet.window_table import Stages
 
 Prior = Sequence[Sequence[Mapping[int, float]]]
 BLOCK = 2**15  # proposals drawn at once: their arrays stay in the processor's cache
-FUTILE = 64  # blocks without a member, after which there is none
+FUTILE = 16  # ever larger blocks without a member, after which there is none
 
 
 def even_prior(choices: Sequence[StageChoices]) -> Prior:

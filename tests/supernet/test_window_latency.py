@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -16,6 +17,15 @@ from supernet.architecture import Architecture
 from supernet.cost import Cost, CostTable, StageCosts
 from supernet.window import FlopsWindow
 from supernet.window_latency import LatencyCosts, LatencyWindow
+
+
+@pytest.fixture(params=[(512, 512), (3, 2)], ids=["fine", "coarse"], autouse=True, scope="module")
+def bins(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Grids that tell all these costs apart, and such as leave most to the exact costs."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("supernet.window_latency.DRAW_BINS", request.param)
+        patched.setattr("supernet.window_latency.VARIATION_BINS", request.param)
+        yield
 
 
 def latencies_of(table: CostTable, seed: int) -> LatencyCosts:
@@ -41,7 +51,7 @@ def bounded(case: Case, seed: int) -> tuple[LatencyWindow, list[Architecture]]:
     return LatencyWindow(*case, latencies, limit), both_members(case, latencies, limit)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(windows(), st.integers(0, 2**32))
 def test_count_and_members_equal_brute_force(case: Case, seed: int) -> None:
     window, expected = bounded(case, seed)
@@ -50,7 +60,7 @@ def test_count_and_members_equal_brute_force(case: Case, seed: int) -> None:
     assert [one in window for one in everything(case[0])] == [one in set(expected) for one in everything(case[0])]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(windows(), st.integers(0, 2**32))
 def test_top_k_equals_sorting(case: Case, seed: int) -> None:
     window, population = bounded(case, seed)
@@ -62,7 +72,7 @@ def test_top_k_equals_sorting(case: Case, seed: int) -> None:
         assert window.top_k(scores, k) == ordered[:k]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(windows(), st.integers(0, 2**32), st.floats(0, 1), st.sampled_from([0, 2**12]))
 def test_variation_stays_inside(case: Case, seed: int, probability: float, listed: int) -> None:
     window, population = bounded(case, seed)
@@ -75,7 +85,7 @@ def test_variation_stays_inside(case: Case, seed: int, probability: float, liste
     assert window.crossover(first, second, source) in window
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(windows(), st.integers(0, 2**32))
 def test_draws_under_a_prior_are_proportional(case: Case, seed: int) -> None:
     window, population = bounded(case, seed)
@@ -92,7 +102,7 @@ LATENCIES = latencies_of(SMALL, 1)
 
 
 @pytest.fixture(scope="module")
-def small() -> LatencyWindow:
+def small(bins: None) -> LatencyWindow:
     """A window from which both bounds take something."""
     ordered = sorted(LATENCIES.table.cost(one).macs for one in members(SMALL, 140, 170))
     window = LatencyWindow(SMALL, 140, 170, LATENCIES, ordered[len(ordered) // 2])
