@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.errors import SpaceError, WindowError
+from configs.errors import SpaceError
 from runtime.seeds import make_generator
 from supernet.catalog import build_shared_space
 from supernet.genomes import LayersGenome, NasBench101Genome, NasBench201Genome
@@ -106,13 +106,3 @@ def test_draws_follow_a_prior(few: int, monkeypatch: pytest.MonkeyPatch) -> None
     expected = 4000 * weights / weights.sum()
     statistic = sum((drawn[cell] - mean) ** 2 / mean for cell, mean in zip(window, expected))
     assert statistic < 39 + 5 * (2 * 39) ** 0.5
-
-
-def test_a_range_of_costs_keeps_its_members_and_names_the_nearest() -> None:
-    def macs(cell: Cell201) -> int:
-        return 10**6 * sum(cell.operations)
-
-    window = ListedWindow.inside(all_cells(), NasBench201Genome(), macs, 2 * 10**6, 3 * 10**6)
-    assert set(window) == {cell for cell in all_cells() if 2 <= sum(cell.operations) <= 3}
-    with pytest.raises(WindowError, match=r"\[25, 30\] million MACs; the nearest have 24"):
-        ListedWindow.inside(all_cells(), NasBench201Genome(), macs, 25 * 10**6, 30 * 10**6)

@@ -91,7 +91,7 @@ def test_safetensors_say_what_they_are(digits: tuple[Path, list[str]]) -> None:
 
 def test_a_cell_and_a_file_of_weights_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A named cell has the checkpoint's surroundings; weights alone have the catalog's, and names from a file."""
-    cell = select(CELL, surroundings=SMALL_CELL).adapted(channels=3, classes=4, resolution=16)
+    cell = select(CELL, surroundings={"nasbench101": SMALL_CELL}).adapted(channels=3, classes=4, resolution=16)
     path = write_checkpoint(tmp_path, cell, selection=describe_selection(cell))
     out = tmp_path / "cell.onnx"
     common = ["--format", "onnx", "--out", str(out)]
