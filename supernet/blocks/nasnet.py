@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from supernet.blocks.depthwise import DepthwiseConv
 from supernet.spaces.nasnet.costs import CellShape, Features
 from supernet.spaces.nasnet.genotype import Edge
 
@@ -60,11 +59,12 @@ class Separable(nn.Module):
 
     def __init__(self, inputs: int, filters: int, kernel: int, stride: int, margin: int) -> None:
         super().__init__()
-        self.margin, self.stride = margin, stride
-        self.depthwise_1 = DepthwiseConv(inputs, kernel, stride, margin * (stride - 1))
+        self.margin, self.stride, padding = margin, stride, kernel // 2
+        first = padding + margin * (stride - 1)
+        self.depthwise_1 = nn.Conv2d(inputs, inputs, kernel, stride, first, groups=inputs, bias=False)
         self.pointwise_1 = nn.Conv2d(inputs, filters, 1, bias=False)
         self.norm_1 = batch_norm(filters)
-        self.depthwise_2 = DepthwiseConv(filters, kernel)
+        self.depthwise_2 = nn.Conv2d(filters, filters, kernel, padding=padding, groups=filters, bias=False)
         self.pointwise_2 = nn.Conv2d(filters, filters, 1, bias=False)
         self.norm_2 = batch_norm(filters)
 

@@ -27,7 +27,7 @@ OURS, LIBRARY = "ours", "torch"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print milliseconds of forward pass and both gradients for shapes of mobile networks on 32 x 32 images.
 
-    Images of the last two shapes are larger than their kernel: 3x3 is left to the library, 5x5 goes by columns.
+    The last two shapes are those of larger images than their kernel, which both leave to the library.
     """
     options = _parser().parse_args(arguments)
     start_world(Runtime(DEVICE="cpu", THREADS=options.threads))
