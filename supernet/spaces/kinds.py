@@ -26,6 +26,5 @@ def restore_space(description: Mapping[str, Any]) -> Any:
         ValueError: it describes none.
     """
     if (kind := description.get("kind")) in CELL_SPACES:
-        published = CELL_SPACES[kind]().description
-        return CELL_SPACES[kind](type(published).model_validate(description))
+        return CELL_SPACES[kind](CELL_SPACES[kind].description_class.model_validate(description))
     return MBConvSpace(SpaceDescription.model_validate(description))

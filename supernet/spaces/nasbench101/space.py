@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from configs.errors import SpaceError
 from supernet.cost import Cost
+from supernet.spaces.cells import CellSpace
 from supernet.spaces.nasbench101.cell import Cell, CellError, parse_rows
 from supernet.spaces.nasbench101.costs import NasBench101Description, cell_cost
 from supernet.spaces.nasbench101.enumeration import all_orders, canonical_cell
@@ -20,30 +21,15 @@ if TYPE_CHECKING:
     from supernet.networks.nasbench101 import CellNetwork
 
 
-class NasBench101Space:
+class NasBench101Space(CellSpace):
     """All 423,624 cells, in a network of three stacks of three of them.
 
     A cell keeps the order of its vertices: from a hash it is the canonical one, from a matrix the user's own. In one
     cell of eight the order matters, for channels that do not divide evenly.
     """
 
-    encodings: tuple[str, ...] = ()
-
-    def __init__(self, description: NasBench101Description | None = None) -> None:
-        self.description = description or NasBench101Description()
-        self.name: str = self.description.name
-        self.resolution = self.description.resolution
-        self.channels = self.description.channels
-        self.classes = self.description.classes
-
-    def adapted(self, *, channels: int, classes: int, resolution: int) -> NasBench101Space:
-        """The same space for a data set's channels and classes, at a resolution; costs follow."""
-        update = {"channels": channels, "classes": classes, "resolution": resolution}
-        return NasBench101Space(self.description.model_copy(update=update))
-
-    def at_resolution(self, resolution: int) -> NasBench101Space:
-        """The same space for other images; costs follow."""
-        return self.adapted(channels=self.channels, classes=self.classes, resolution=resolution)
+    description: NasBench101Description
+    description_class = NasBench101Description
 
     def parse(self, value: Any) -> Cell:
         """A cell from its hash, its rows (`str(cell)`), `[matrix, ops]` or `{"matrix": …, "ops": …}`.
@@ -95,17 +81,3 @@ class NasBench101Space:
         network = CellNetwork(self.description, self.validate(cell))
         network.initialize(generator or torch.Generator().manual_seed(0))
         return network
-
-    def build_supernet(self, encoding: str, generator: torch.Generator | None = None) -> NoReturn:
-        """Refused: the benchmark trains each cell by itself.
-
-        Raises:
-            SpaceError: always.
-        """
-        raise SpaceError(
-            f"{self.name} shares no weights between its cells, so there is no supernet: train one with retrain.py"
-        )
-
-    def extract(self, supernet: object, cell: Cell) -> NoReturn:
-        """Refused as `build_supernet`."""
-        self.build_supernet("")

@@ -13,6 +13,7 @@ from configs.errors import SpaceError
 from supernet.cost import Cost
 from supernet.genomes import NasBench201Genome
 from supernet.space import check_encoding
+from supernet.spaces.cells import CellSpace
 from supernet.spaces.nasbench201.cell import (
     COUNT,
     EDGES,
@@ -31,29 +32,15 @@ if TYPE_CHECKING:
     from supernet.networks.nasbench201_supernet import CellSupernet
 
 
-class NasBench201Space:
+class NasBench201Space(CellSpace):
     """All 15,625 cells, in a network of three stages of five of them.
 
     As a search sees them they have one stage of six layers, the edges, each with the same five operations.
     """
 
     encodings = ("separate",)
-
-    def __init__(self, description: NasBench201Description | None = None) -> None:
-        self.description = description or NasBench201Description()
-        self.name: str = self.description.name
-        self.resolution = self.description.resolution
-        self.channels = self.description.channels
-        self.classes = self.description.classes
-
-    def adapted(self, *, channels: int, classes: int, resolution: int) -> NasBench201Space:
-        """The same space for a data set's channels and classes, at a resolution; costs follow."""
-        update = {"channels": channels, "classes": classes, "resolution": resolution}
-        return NasBench201Space(self.description.model_copy(update=update))
-
-    def at_resolution(self, resolution: int) -> NasBench201Space:
-        """The same space for other images; costs follow."""
-        return self.adapted(channels=self.channels, classes=self.classes, resolution=resolution)
+    description: NasBench201Description
+    description_class = NasBench201Description
 
     def parse(self, value: Any) -> Cell:
         """A cell from its architecture string, its official index, or its six operations' names.

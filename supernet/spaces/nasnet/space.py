@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from configs.errors import SpaceError
 from supernet.cost import Cost
+from supernet.spaces.cells import CellSpace
 from supernet.spaces.nasnet.costs import NasNetDescription, network_cost
 from supernet.spaces.nasnet.genotype import (
     INPUTS,
@@ -29,30 +30,15 @@ if TYPE_CHECKING:
     from supernet.networks.nasnet import NasNetwork
 
 
-class NasNetSpace:
+class NasNetSpace(CellSpace):
     """All pairs of a normal and a reduction cell, each of which joins the nodes that no pair of it reads.
 
     A published genotype that joins others as well is a value like any other; it is not drawn, and its mutants join by
     the rule.
     """
 
-    encodings: tuple[str, ...] = ()
-
-    def __init__(self, description: NasNetDescription | None = None) -> None:
-        self.description = description or NasNetDescription()
-        self.name: str = self.description.name
-        self.resolution = self.description.resolution
-        self.channels = self.description.channels
-        self.classes = self.description.classes
-
-    def adapted(self, *, channels: int, classes: int, resolution: int) -> NasNetSpace:
-        """The same space for a data set's channels and classes, at a resolution; costs follow."""
-        update = {"channels": channels, "classes": classes, "resolution": resolution}
-        return NasNetSpace(self.description.model_copy(update=update))
-
-    def at_resolution(self, resolution: int) -> NasNetSpace:
-        """The same space for other images; costs follow."""
-        return self.adapted(channels=self.channels, classes=self.classes, resolution=resolution)
+    description: NasNetDescription
+    description_class = NasNetDescription
 
     def parse(self, value: Any) -> Genotype:
         """A genotype from its text form, from `{"normal": …, "reduction": …}`, or from that as JSON.
@@ -119,21 +105,6 @@ class NasNetSpace:
         network = NasNetwork(self.description, self.validate(genotype))
         initialize(network, generator or torch.Generator().manual_seed(0))
         return network
-
-    def build_supernet(self, encoding: str, generator: torch.Generator | None = None) -> NoReturn:
-        """Refused: each genotype is trained by itself.
-
-        Raises:
-            SpaceError: always.
-        """
-        raise SpaceError(
-            f"{self.name} shares no weights between its genotypes, so there is no supernet: train one with retrain.py, "
-            "or search with an objective that trains"
-        )
-
-    def extract(self, supernet: object, genotype: Genotype) -> NoReturn:
-        """Refused as `build_supernet`."""
-        self.build_supernet("")
 
 
 def _sample_cell(generator: torch.Generator) -> Cell:
