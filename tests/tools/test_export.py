@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from configs.errors import CheckpointError, ConfigError, OnePathError, SpaceError, StorageError
 from configs.loading import load_config
-from configs.schema import NasBench101
+from configs.schema import NasBench101, NasNet
 from data.loading import load_images
 from runtime.world import World
 from supernet.catalog import PUBLISHED, Selection, select
@@ -106,6 +106,18 @@ def test_a_cell_and_a_file_of_weights_alone(tmp_path: Path, capsys: pytest.Captu
     facts = {entry.key: json.loads(entry.value) for entry in onnx.load(out).metadata_props}
     assert facts["inputs"]["classes"] == ["chat", "chien", "oiseau", "papillon"]
     assert facts["inputs"]["assumed"] is True
+
+
+def test_an_auxiliary_head_is_left_out(tmp_path: Path) -> None:
+    around = {"nasnet": NasNet(STEM="cifar", STEM_FILTERS=8, FILTERS=8, CELLS=1)}
+    chosen = select("nasnet_a_mobile", surroundings=around).adapted(channels=3, classes=4, resolution=32)
+    path = write_checkpoint(tmp_path, chosen, selection=describe_selection(chosen))
+    state = torch.load(path, weights_only=True)
+    state["state_dict"]["auxiliary.classifier.bias"] = torch.zeros(4)
+    torch.save(state, path)
+    export.main(["--checkpoint", str(path), "--format", "safetensors", "--out", str(tmp_path / "out")])
+    with safe_open(tmp_path / "out", "pt") as file:
+        assert set(file.keys()) == state["state_dict"].keys() - {"auxiliary.classifier.bias"}
 
 
 def test_refusals_leave_an_older_file_alone(

@@ -81,8 +81,9 @@ def read_subject(options: argparse.Namespace) -> Subject:
     state = load_file(path)
     weights = network_weights(state, path).tensors
     selection = _adapt(_choose(options, state, path), options)
-    load_weights(selection.space.build_network(selection.architecture), weights, path)
-    return Subject(selection, weights, _describe_inputs(state, selection, options.class_names))
+    network = selection.space.build_network(selection.architecture)
+    load_weights(network, weights, path)  # without those of training only
+    return Subject(selection, network.state_dict(), _describe_inputs(state, selection, options.class_names))
 
 
 def _choose(options: argparse.Namespace, state: Mapping[str, Any], path: Path) -> Selection:
